@@ -1,0 +1,5 @@
+"""`python -m loopspec`."""
+
+from loopspec.cli.main import main
+
+main()

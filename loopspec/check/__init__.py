@@ -1,0 +1,1 @@
+"""Checks of a compiled machine beyond the parser: lint, exploration, properties."""

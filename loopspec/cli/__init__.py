@@ -1,0 +1,1 @@
+"""DOORS: the command line. It shows and asks; it decides nothing."""

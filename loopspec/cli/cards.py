@@ -1,0 +1,160 @@
+"""Cards: what entries and calls look like as text."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from loopspec.cli.style import Style, printable_block
+from loopspec.drivers.session import Session
+from loopspec.errors import LoopspecError
+from loopspec.events import (
+    AttemptFailed,
+    BoundaryTaken,
+    ContextCompacted,
+    EffectLost,
+    GateDecided,
+    ModelReplied,
+    RollbackDone,
+    RollbackPartial,
+    ToolAnswered,
+)
+from loopspec.hooks import Tool, ToolContext, ToolFailed
+from loopspec.journal.entry import Entry
+from loopspec.snapshot import Call
+from loopspec.views.words import duration, money, printable
+
+WIDTH = 100
+OUTPUT_LINES = 6
+_EXIT = re.compile(r"^exit code (-?\d+)$")
+_FIRST = ("path", "command", "pattern")
+
+
+def entry_lines(
+    session: Session, entry: Entry, style: Style, streamed: frozenset[str] = frozenset()
+) -> list[str]:
+    """What a person sees of an entry; empty for what says nothing to them.
+
+    `streamed` are calls whose output has been shown already.
+    """
+    out: list[str] = []
+    match entry.event:
+        case ModelReplied(calls=calls):
+            out += [style.strong("• ") + _call_line(c.tool, c.args) for c in calls]
+        case GateDecided(decisions=decisions):
+            for found in decisions:
+                if found.answer == "deny":
+                    why = found.reason or found.rule
+                    out.append(style.bad(f"  denied: {_tool_of(session, found.call)}: {why}"))
+        case ToolAnswered():
+            out += _tool_lines(session, entry.event, style, entry.event.call in streamed)
+        case AttemptFailed(reason=reason, detail=detail):
+            out.append(style.warn(f"  attempt failed ({reason}): {printable(detail, WIDTH)}"))
+        case BoundaryTaken(boundary=boundary):
+            out.append(style.dim(f"  rollback point {boundary}"))
+        case ContextCompacted(before=before, after=after):
+            out.append(style.dim(f"  compacted: {before} → {after} tokens"))
+        case EffectLost(reason=reason):
+            out.append(style.warn(f"  lost: {printable(reason, WIDTH)}"))
+        case RollbackDone(changed=changed) | RollbackPartial(changed=changed):
+            out += [style.dim(f"  put back: {printable(p, WIDTH)}") for p in changed[:20]]
+        case _:
+            pass
+    for said in entry.record.said:
+        if said.to == "person":
+            out.append(style.strong("» ") + printable_block(said.text))
+        elif said.to == "model":
+            out.append(style.dim("» " + printable(said.text, WIDTH)))
+    if session.snapshot.stuck and "stuck" in entry.patch.set:
+        out.append(style.bad(f"stuck: {printable(session.snapshot.stuck, 400)}"))
+    return out
+
+
+def _call_line(tool: str, args: str) -> str:
+    """A proposed call on one line."""
+    try:
+        data = json.loads(args)
+    except ValueError:
+        data = {}
+    shown = ", ".join(
+        f"{k}={printable(v if isinstance(v, str) else json.dumps(v), 60)}"
+        for k, v in sorted(data.items(), key=lambda item: (item[0] not in _FIRST, item[0]))
+    )
+    return printable(f"{tool}({shown})", WIDTH)
+
+
+def _tool_of(session: Session, call: str) -> str:
+    """A call's tool, by its id."""
+    found = session.snapshot.calls.get(call)
+    if found is not None:
+        return found.tool
+    return next((i.tool for i in reversed(session.items) if i.call == call), call)
+
+
+def _tool_lines(
+    session: Session, event: ToolAnswered, style: Style, streamed: bool
+) -> list[str]:
+    """The card of a finished call: its result, duration and the end of its output."""
+    lines = [line for line in event.output.splitlines() if line.strip()]
+    word, mark = event.status, style.good("  ✓ ")
+    if event.status == "ok" and lines and (code := _EXIT.match(lines[-1])):
+        word = lines[-1]
+        mark = style.good("  ✓ ") if code[1] == "0" else style.warn("  ! ")
+        lines.pop()
+    elif event.status != "ok":
+        mark = style.warn("  ⏱ ") if event.status == "timeout" else style.bad("  ✗ ")
+    head = f"{_tool_of(session, event.call)}: {word}, {duration(event.duration)}"
+    if streamed and event.status == "ok":
+        return [mark + head]
+    hidden = len(lines) - OUTPUT_LINES
+    out = [mark + head + (style.dim(f" · {hidden} more lines above") if hidden > 0 else "")]
+    out += [style.dim("    " + printable(line, WIDTH - 4)) for line in lines[-OUTPUT_LINES:]]
+    return out
+
+
+def preview_of(session: Session, call: Call, tools: Mapping[str, Tool]) -> str:
+    """What a call would do, as its tool shows it (a diff), else its arguments."""
+    try:
+        args = session.args(call)
+    except LoopspecError as err:
+        return str(err)
+    declared = session.machine.tools.get(call.tool)
+    tool = tools.get(declared.use) if declared else None
+    if declared is not None and tool is not None and tool.preview is not None:
+        context = ToolContext(
+            workdir=Path(session.snapshot.workdir),
+            emit=lambda _: None,
+            config=json.loads(declared.config),
+            call=call.id,
+        )
+        try:
+            return tool.preview(context, json.loads(args))
+        except (ToolFailed, OSError, ValueError, KeyError, TypeError) as err:
+            return f"{args}\n(no preview: {err})"
+    return args
+
+
+def call_card(session: Session, call: Call, preview: str, style: Style) -> str:
+    """The card put before a person."""
+    why = f" ({call.reason})" if call.reason else ""
+    head = f"{call.tool}: {call.rule}{why}" if call.rule else f"{call.tool}{why}"
+    lines = [style.strong("┌ ") + style.strong(printable(head, WIDTH))]
+    for line in printable_block(preview).splitlines()[:80]:
+        paint = style.plain
+        if line.startswith("+") and not line.startswith("+++"):
+            paint = style.good
+        elif line.startswith("-") and not line.startswith("---"):
+            paint = style.bad
+        lines.append(style.strong("│ ") + paint(line))
+    lines.append(style.strong("└"))
+    return "\n".join(lines)
+
+
+def restful(session: Session, words: str) -> str:
+    """The line that ends a run."""
+    usage = session.snapshot.usage
+    cost = money(usage.cost, usage.unpriced)
+    return (
+        f"{words}\nsession {session.id} · {usage.turns} turns · {usage.calls} calls · "
+        f"{usage.tokens} tokens · {cost}"
+    )

@@ -1,0 +1,105 @@
+"""`loopspec sessions`, `explain` and `timeline`: what is there, and why it stands where it stands."""
+
+import json
+from collections import deque
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from loopspec.cli.options import open_store, resolve_session, store_option
+from loopspec.errors import NotFound
+
+LAST: Final = 50
+
+
+@click.command()
+@store_option
+def sessions(store: Path | None) -> None:
+    """List the sessions of the store, newest first."""
+    from loopspec.codec import decode_snapshot
+    from loopspec.drivers.session import load_machine
+    from loopspec.drivers.world import SystemClock
+    from loopspec.machine.rest import resting
+    from loopspec.views.words import duration, money, printable
+
+    try:
+        opened = open_store(store, readonly=True)
+        rows = opened.sessions()
+    except NotFound:
+        rows = []
+    if not rows:
+        click.echo("no sessions yet; start one with: loopspec demo")
+    now = SystemClock().now()
+    for row in rows:
+        head = opened.head(row.session)
+        if head is None:
+            click.echo(f"{row.session:<28} (empty: it never started)")
+            continue
+        snapshot = decode_snapshot(head.snapshot)
+        rest = resting(load_machine(opened, snapshot.machine), snapshot)
+        state = snapshot.configuration[-1] if snapshot.configuration else "nowhere"
+        word = rest.reason if rest is not None else "at work, or stopped at work"
+        cost = money(snapshot.usage.cost, snapshot.usage.unpriced)
+        ago = duration(max(0, now - row.updated))
+        click.echo(
+            printable(
+                f"{row.session:<28} {word:<14} {state:<28} {snapshot.usage.turns:>3} turns  "
+                f"{cost:>9}  {ago} ago",
+                140,
+            )
+        )
+
+
+@click.command()
+@click.argument("session")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+@store_option
+def explain(session: str, form: str, store: Path | None) -> None:
+    """Say where SESSION stands, what it waits for, and what would move it."""
+    import msgspec
+
+    from loopspec.codec import decode
+    from loopspec.drivers.session import Session
+    from loopspec.drivers.world import SystemClock, redactor
+    from loopspec.journal.chain import read
+    from loopspec.views.explain import explain as explained
+    from loopspec.views.explain import render
+
+    opened = open_store(store, readonly=True)
+    key = resolve_session(opened, session)
+    clock = SystemClock()
+    loaded = Session.load(opened, key, clock, redactor())
+    start = max(0, loaded.snapshot.seq + 1 - LAST)
+    entries = [read(row) for row in opened.entries(key, start)]
+    refusals: list[dict[str, Any]] = [decode(r, dict) for r in opened.refusals(key)]
+    made = explained(
+        loaded.machine, loaded.snapshot, entries, refusals, clock.now(), loaded.awake_now()
+    )
+    if form == "json":
+        click.echo(json.dumps(msgspec.to_builtins(made), indent=2, ensure_ascii=False))
+    else:
+        click.echo(render(made).rstrip("\n"))
+
+
+@click.command()
+@click.argument("session")
+@click.option("--last", type=click.IntRange(min=1), help="Only the last N entries.")
+@store_option
+def timeline(session: str, last: int | None, store: Path | None) -> None:
+    """Show every transition of SESSION, one line each."""
+    from loopspec.drivers.session import Session
+    from loopspec.drivers.world import SystemClock, redactor
+    from loopspec.journal.chain import read
+    from loopspec.views.timeline import render
+    from loopspec.views.timeline import timeline as lines
+
+    opened = open_store(store, readonly=True)
+    key = resolve_session(opened, session)
+    loaded = Session.load(opened, key, SystemClock(), redactor())
+    rows = (read(row) for row in opened.entries(key))
+    entries = list(rows) if last is None else list(deque(rows, maxlen=last))
+    made = lines(loaded.machine, entries)
+    click.echo(render(made, start=loaded.snapshot.started).rstrip("\n"))

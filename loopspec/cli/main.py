@@ -1,0 +1,114 @@
+"""`loopspec`: the command line's front door. Commands are imported when they are called.
+
+Rules of this file:
+1. Starting costs little: `--version` and `--help` import click and nothing else of weight.
+2. Whatever goes wrong ends in one clear line on stderr and an exit code of `Exit`, never a traceback.
+"""
+
+import os
+import sys
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from loopspec.errors import Exit, LoopspecError
+from loopspec.version import __version__
+
+COMMANDS: Final = {
+    "run": ("loopspec.cli.running", "run"),
+    "resume": ("loopspec.cli.running", "resume"),
+    "demo": ("loopspec.cli.demo", "demo"),
+    "sessions": ("loopspec.cli.looking", "sessions"),
+    "explain": ("loopspec.cli.looking", "explain"),
+    "timeline": ("loopspec.cli.looking", "timeline"),
+    "replay": ("loopspec.cli.proving", "replay"),
+    "verify": ("loopspec.cli.proving", "verify"),
+    "check": ("loopspec.cli.checking", "check"),
+    "schema": ("loopspec.cli.checking", "schema"),
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, in the order people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and give back one command."""
+        where = COMMANDS.get(cmd_name)
+        if where is None:
+            return None
+        command: click.Command = getattr(import_module(where[0]), where[1])
+        return command
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="loopspec")
+def cli() -> None:
+    """Run an agent's loop that is a YAML document: explicit, durable, replayable."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The program's entry point; exits with a code of `Exit`."""
+    sys.exit(run_cli(argv))
+
+
+def run_cli(argv: list[str] | None = None) -> int:
+    """Run a command line and give back its exit code."""
+    try:
+        code: Any = cli.main(args=argv, prog_name="loopspec", standalone_mode=False)
+        _flush()
+        return int(code or 0)
+    except click.exceptions.Exit as err:
+        return err.exit_code
+    except click.ClickException as err:
+        err.show()
+        return int(Exit.USAGE)
+    except click.Abort:
+        return int(Exit.INTERRUPTED)
+    except LoopspecError as err:
+        complain(err)
+        return int(err.exit)
+    except KeyboardInterrupt:
+        return int(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        silence()
+        return int(Exit.FAILED)
+    except OSError as err:
+        complain(LoopspecError(f"{err.strerror or err}", place=err.filename or ""))
+        return int(Exit.FAILED)
+
+
+def complain(err: LoopspecError) -> None:
+    """One line on stderr; a closed stderr changes nothing."""
+    try:
+        click.echo(f"loopspec: {err}", err=True)
+    except OSError:
+        silence()
+
+
+def _flush() -> None:
+    """Flush now, so that a closed pipe shows itself here and not while Python ends."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        silence()
+
+
+def silence() -> None:
+    """Point closed outputs at nothing, so that ending the process does not complain again."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(nothing, stream.fileno())
+    os.close(nothing)
+
+
+if __name__ == "__main__":
+    main()

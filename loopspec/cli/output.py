@@ -1,0 +1,76 @@
+"""Output: writing to people and programs without ever stopping the loop.
+
+Rules of this file:
+1. A thread writes; the loop only queues. A reader that is slow loses live pieces, never kept ones.
+2. A reader that has gone is noticed once, told to whoever asked, and then nothing more is written.
+"""
+
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from typing import Final, TextIO
+
+LIVE_LIMIT: Final = 5_000
+CLOSE_SECONDS: Final = 5.0
+
+
+class Out:
+    """A stream written by its own thread."""
+
+    def __init__(self, stream: TextIO, on_gone: Callable[[], None] | None = None) -> None:
+        """`on_gone` is called from the thread, once, when the reader has gone."""
+        self._stream = stream
+        self._on_gone = on_gone
+        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.gone = False
+        self._thread = threading.Thread(target=self._work, daemon=True, name="loopspec-out")
+        self._thread.start()
+
+    def write(self, text: str, *, live: bool = False) -> None:
+        """Queue text; a live piece is dropped when the reader is far behind."""
+        if self.gone or (live and self._queue.qsize() > LIVE_LIMIT):
+            return
+        self._queue.put(text)
+
+    def close(self) -> None:
+        """Wait for what is queued to be written, for a bounded time."""
+        self._queue.put(None)
+        self._thread.join(CLOSE_SECONDS)
+
+    def _work(self) -> None:
+        """Write what is queued until told to stop."""
+        while (text := self._queue.get()) is not None:
+            parts = [text]
+            stop = False
+            while not self._queue.empty():
+                more = self._queue.get()
+                if more is None:
+                    stop = True
+                    break
+                parts.append(more)
+            if not self.gone:
+                self._put("".join(parts))
+            if stop:
+                return
+
+    def _put(self, text: str) -> None:
+        """Write and flush; a closed or broken stream is gone for good."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding or "ascii"
+            self._put(text.encode(encoding, "replace").decode(encoding))
+        except (OSError, ValueError):
+            self.gone = True
+            if self._on_gone is not None:
+                self._on_gone()
+
+
+def is_terminal() -> bool:
+    """Whether a person sits at both ends."""
+    try:
+        return sys.stdin.isatty() and sys.stdout.isatty()
+    except (ValueError, AttributeError):
+        return False

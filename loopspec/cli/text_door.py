@@ -1,0 +1,221 @@
+"""The door for people: plain, pleasant text; with a terminal it asks, without one it never does.
+
+Rules of this file:
+1. With a terminal everything goes to stdout; without one the answer goes to stdout and what happens
+   to stderr, without escape codes.
+2. Text of models and tools is made printable: nobody's output steers the terminal.
+3. Ctrl-C and the end of input always leave; nothing is lost by leaving.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from loopspec.cli.asking import ask_line
+from loopspec.cli.cards import call_card, entry_lines, preview_of, restful
+from loopspec.cli.exits import words_of
+from loopspec.cli.output import Out
+from loopspec.cli.program_door import answer_of
+from loopspec.cli.style import Style, printable_block
+from loopspec.drivers.door import granted, waiting_call
+from loopspec.drivers.session import Session
+from loopspec.events import (
+    ApprovalGiven,
+    Kept,
+    Live,
+    ModelReplied,
+    RollbackChosen,
+    TextDelta,
+    ThinkingDelta,
+    ToolOutput,
+    UserMessage,
+    UserResumed,
+    name_of,
+)
+from loopspec.hooks import People
+from loopspec.journal.entry import Entry
+from loopspec.machine.rest import Rest
+from loopspec.registry import installed
+
+
+class TextDoor:
+    """Shows a run as text and asks the person at the terminal, if there is one."""
+
+    def __init__(self, *, yes: bool, terminal: bool, ask: bool) -> None:
+        """`ask`: whether to wait for messages when the session rests (no `--prompt` was given)."""
+        self.yes = yes
+        self.terminal = terminal
+        self.people: People | None = self if terminal else None
+        self._ask = ask
+        self._gone: list[Callable[[], Any]] = []
+        self._out = Out(sys.stdout, self._lost)
+        self._progress = self._out if terminal else Out(sys.stderr)
+        color = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        self._style = Style(color)
+        self._open = ""  # what kind of text stands unfinished on the current line
+        self._streamed: set[str] = set()
+
+    # ------------------------------------------------------------ what the driver calls
+
+    def on_gone(self, call: Callable[[], Any]) -> None:
+        """What to do when the reader has gone."""
+        self._gone.append(call)
+
+    def _lost(self) -> None:
+        """The reader has gone (called from the writing thread)."""
+        for call in self._gone:
+            call()
+
+    def opened(self, session: Session, driver: Any) -> None:
+        """Name the session, so that it can be found again."""
+        machine = session.machine
+        self._say(
+            self._style.dim(f"{machine.name} {machine.version} · session {session.id}")
+            + self._style.dim(f" · in {session.snapshot.workdir}")
+        )
+
+    def kept(self, session: Session, entry: Entry) -> None:
+        """Show what an entry means to a person."""
+        if isinstance(entry.event, ModelReplied):
+            self._end_line()
+        for line in entry_lines(session, entry, self._style, frozenset(self._streamed)):
+            self._say(line)
+
+    def live(self, event: Live) -> None:
+        """Show text as it streams."""
+        match event:
+            case TextDelta(text=text):
+                self._stream("text", text, self._style.plain)
+            case ThinkingDelta(text=text):
+                self._stream("thinking", text, self._style.dim)
+            case ToolOutput(text=text, call=call):
+                self._streamed.add(call)
+                self._stream("tool", text, self._style.dim)
+            case _:
+                pass
+
+    def refused(self, event: Kept, reason: str, accepted: tuple[str, ...]) -> None:
+        """Say why a command was not taken, and what would be."""
+        self._say(
+            self._style.warn(f"not taken: {name_of(event)}: {reason}")
+            + self._style.dim(f" (accepted here: {', '.join(accepted)})")
+        )
+
+    async def at_rest(self, session: Session, rest: Rest) -> Kept | None:
+        """Ask the person what the session waits for."""
+        self._end_line()
+        if rest.reason == "approval":
+            return await self._approve(session)
+        if not self.terminal:
+            return None
+        if rest.reason == "input" and self._ask:
+            return await self._message()
+        if rest.reason == "interrupted":
+            return await self._interrupted(session)
+        return None
+
+    def ended(self, session: Session, rest: Rest, code: int) -> None:
+        """The last lines: the answer where nobody watched, and how it ended."""
+        self._end_line()
+        if not self.terminal and (answer := answer_of(session)):
+            self._out.write(printable_block(answer).rstrip("\n") + "\n")
+        self._say(self._style.dim(restful(session, words_of(rest, session.snapshot))))
+
+    def close(self) -> None:
+        """Write what is queued."""
+        self._end_line()
+        self._progress.close()
+        self._out.close()
+
+    # ------------------------------------------------------------ asking
+
+    async def answer(self, question: str) -> str:
+        """Put a tool's question to the person (see `loopspec.hooks.People`)."""
+        self._end_line()
+        self._say(self._style.strong("? ") + printable_block(question))
+        return await self._line("> ") or ""
+
+    async def _approve(self, session: Session) -> Kept | None:
+        """Put one waiting call before the person."""
+        call = waiting_call(session)
+        if call is None:
+            return None
+        preview = preview_of(session, call, installed().tools)
+        self._say(call_card(session, call, preview, self._style))
+        if self.yes:
+            given = granted(session)
+            if given is not None:
+                self._say(self._style.good(f"  {given.answer}ed by --yes"))
+            return given
+        if not self.terminal:
+            return None
+        if call.status == "lost":
+            keys = {"d": "done", "r": "rerun", "g": "abandon"}
+            text = "It may have happened. [d]one already, [r]un again, [g]ive it up? "
+        else:
+            keys = {"y": "grant", "n": "deny", "a": "grant"}
+            text = "Allow it? [y]es, [n]o, [a]lways this tool in this session? "
+        while True:
+            line = await self._line(text)
+            if line is None:
+                return None
+            key = line.strip().lower()[:1]
+            if key in keys:
+                return ApprovalGiven(
+                    call=call.id,
+                    args_hash=call.args_hash,
+                    answer=keys[key],
+                    scope="tool" if key == "a" else "call",
+                    reason=line.strip()[1:].strip(" ,:") if key == "n" else "",
+                )
+
+    async def _message(self) -> Kept | None:
+        """Wait for the next message."""
+        while True:
+            line = await self._line("\n> ")
+            if line is None or line.strip() in ("/quit", "/exit", "/q"):
+                return None
+            if line.strip():
+                return UserMessage(text=line)
+
+    async def _interrupted(self, session: Session) -> Kept | None:
+        """Keep, roll back, resume, or say something."""
+        back = ", [b]ack to the last rollback point" if session.snapshot.boundaries else ""
+        text = f"Interrupted. Enter goes on{back}, [q]uit, or type a message: "
+        line = await self._line(text)
+        if line is None:
+            return None
+        word = line.strip()
+        if word in ("", "r", "resume"):
+            return UserResumed()
+        if word in ("q", "quit", "/quit"):
+            return None
+        if word in ("b", "back") and session.snapshot.boundaries:
+            return RollbackChosen()
+        return UserMessage(text=line)
+
+    async def _line(self, prompt: str) -> str | None:
+        """One line from the terminal, None at the end of input."""
+        self._out.write(self._style.strong(prompt))
+        return await ask_line(sys.stdin.fileno())
+
+    # ------------------------------------------------------------ writing
+
+    def _stream(self, kind: str, text: str, style: Callable[[str], str]) -> None:
+        """Write a piece of streaming text, beginning a new block when the kind changes."""
+        if self._open != kind:
+            self._end_line()
+            self._open = kind
+        self._progress.write(style(printable_block(text)), live=True)
+
+    def _end_line(self) -> None:
+        """End an unfinished line."""
+        if self._open:
+            self._open = ""
+            self._progress.write("\n")
+
+    def _say(self, line: str) -> None:
+        """Write a whole line."""
+        self._end_line()
+        self._progress.write(line + "\n")

@@ -1,0 +1,1 @@
+"""RULES: what the model sees, as a view over the journal."""

@@ -1,0 +1,194 @@
+"""Transcript: the messages the model sees, folded from the journal's entries.
+
+Rules of this file:
+1. The view is a pure function of the entries; compaction changes the view and deletes nothing.
+2. What goes to a provider is paired: every call is followed by exactly one result, in call order,
+   and every result has its call, whatever order the journal recorded them in.
+3. No empty text reaches a provider (some refuse the conversation for ever after, fault F6).
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from loopspec.events import (
+    AttemptFailed,
+    ContextCompacted,
+    EffectCancelled,
+    ModelReplied,
+    ToolAnswered,
+    UserMessage,
+)
+from loopspec.journal.entry import Entry
+from loopspec.record import AddPartial, AddReply, AddResult, AddText, AddUser, Replace
+from loopspec.tokens import estimate as estimate
+
+MISSING: Final = "No result: the call was not run."
+
+
+class ViewCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A call inside an assistant item: its ledger id, tool name in the spec and JSON arguments."""
+
+    id: str
+    tool: str
+    args: str
+
+
+class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One message of the view.
+
+    `id` is `seq.n` of the entry that added it. `role` is `user`, `note` (a text the spec said to the
+    model), `assistant`, `result` or `summary`. `partial` marks an unfinished reply. `blocks` is JSON
+    text of provider blocks, to be sent back verbatim. `tokens` is an estimate.
+    """
+
+    id: str
+    role: str
+    text: str = ""
+    calls: tuple[ViewCall, ...] = ()
+    blocks: str = ""
+    call: str = ""
+    tool: str = ""
+    status: str = "ok"
+    partial: bool = False
+    tokens: int = 0
+
+
+def extend(items: tuple[Item, ...], entry: Entry) -> tuple[Item, ...]:
+    """The view after `entry`, given the view before it."""
+    out = list(items)
+    for n, op in enumerate(entry.record.view):
+        key = f"{entry.seq}.{n}"
+        match op:
+            case AddUser(text=text):
+                if not text and isinstance(entry.event, UserMessage):
+                    text = entry.event.text
+                out.append(Item(id=key, role="user", text=text, tokens=estimate(text)))
+            case AddText(text=text):
+                out.append(Item(id=key, role="note", text=text, tokens=estimate(text)))
+            case AddReply(calls=calls):
+                out.append(_reply(key, entry, calls))
+            case AddPartial():
+                text = _partial_text(entry)
+                if text.strip():
+                    out.append(
+                        Item(id=key, role="assistant", text=text, partial=True, tokens=estimate(text))
+                    )
+            case AddResult(call=call, tool=tool, text=given, status=status):
+                text = given if given is not None else ""
+                if given is None and isinstance(entry.event, ToolAnswered):
+                    text, status = entry.event.output, entry.event.status
+                out.append(
+                    Item(
+                        id=key,
+                        role="result",
+                        text=text,
+                        call=call,
+                        tool=tool,
+                        status=status,
+                        tokens=estimate(text),
+                    )
+                )
+            case Replace():
+                out = _replace(key, entry, out)
+    return tuple(out)
+
+
+def fold(entries: Iterable[Entry]) -> tuple[Item, ...]:
+    """The view after all of `entries`."""
+    items: tuple[Item, ...] = ()
+    for entry in entries:
+        if entry.record.view:
+            items = extend(items, entry)
+    return items
+
+
+def _reply(key: str, entry: Entry, calls: tuple[str, ...]) -> Item:
+    """The item of a complete reply."""
+    event = entry.event
+    assert isinstance(event, ModelReplied), "AddReply stands only beside model.replied"
+    made = tuple(
+        ViewCall(id=cid, tool=call.tool, args=call.args)
+        for cid, call in zip(calls, event.calls, strict=True)
+    )
+    size = estimate(event.text) + sum(estimate(c.args) for c in made)
+    return Item(
+        id=key, role="assistant", text=event.text, calls=made, blocks=event.blocks, tokens=size
+    )
+
+
+def _partial_text(entry: Entry) -> str:
+    """What an event kept of an unfinished reply."""
+    if isinstance(entry.event, EffectCancelled | AttemptFailed):
+        return entry.event.partial
+    return ""
+
+
+def _replace(key: str, entry: Entry, items: list[Item]) -> list[Item]:
+    """The view with the dropped items gone and the summary in the first one's place."""
+    event = entry.event
+    assert isinstance(event, ContextCompacted), "Replace stands only beside context.compacted"
+    drop = set(event.drop)
+    summary = Item(id=key, role="summary", text=event.summary, tokens=estimate(event.summary))
+    out: list[Item] = []
+    placed = False
+    for item in items:
+        if item.id in drop:
+            if not placed:
+                out.append(summary)
+                placed = True
+            continue
+        out.append(item)
+    return out
+
+
+def provider_messages(items: Iterable[Item], system: str) -> list[dict[str, Any]]:
+    """The view as OpenAI-style chat messages, paired and without empty texts.
+
+    A partial reply is sent as the assistant's text with a plain mark that it was interrupted. Blocks
+    of the provider (`thinking_blocks` and the like) go back unchanged.
+    """
+    items = list(items)
+    results = {i.call: i for i in items if i.role == "result"}
+    out: list[dict[str, Any]] = [{"role": "system", "content": system}] if system.strip() else []
+    for item in items:
+        match item.role:
+            case "user" | "note" | "summary":
+                if item.text.strip():
+                    out.append({"role": "user", "content": item.text})
+            case "assistant":
+                out.extend(_assistant(item, results))
+            case _:
+                pass
+    return out
+
+
+def _assistant(item: Item, results: dict[str, Item]) -> list[dict[str, Any]]:
+    """An assistant item and the results of its calls."""
+    text = item.text
+    if item.partial:
+        text = f"{text}\n[interrupted here; the rest of this reply was never received]"
+    message: dict[str, Any] = {"role": "assistant", "content": text if text.strip() else None}
+    if item.calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.tool, "arguments": call.args},
+            }
+            for call in item.calls
+        ]
+    if item.blocks:
+        message.update(json.loads(item.blocks))
+    if message["content"] is None and not item.calls:
+        return []
+    out = [message]
+    for call in item.calls:
+        found = results.get(call.id)
+        content = found.text if found else MISSING
+        if found and found.status != "ok":
+            content = f"[{found.status}] {content}"
+        out.append({"role": "tool", "tool_call_id": call.id, "content": content or "(no output)"})
+    return out

@@ -1,0 +1,1 @@
+"""HANDS: the loop around the core. Drivers stamp, step, write, then act."""

@@ -1,0 +1,305 @@
+"""Local driver: runs one session with asyncio on this machine.
+
+Rules of this file:
+1. **Write, then act.** An effect starts only from a step whose entry is committed.
+2. **Claim before the irreversible.** `effect.claimed` is committed before such an effect starts.
+3. First run, retry and recovery enter by one door: what is pending in the snapshot is started.
+4. One task moves the session; performers only hand in events.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final
+
+from loopspec.drivers.door import Door
+from loopspec.drivers.recovery import decide_recovery, needs_claim
+from loopspec.drivers.session import Session
+from loopspec.drivers.world import LocalWorld
+from loopspec.effects import Cancel, CompactContext, Effect, TakeBoundary
+from loopspec.errors import LoopspecError
+from loopspec.events import (
+    EffectCancelled,
+    EffectClaimed,
+    EffectFailed,
+    EffectLost,
+    EffectStarted,
+    Kept,
+    Live,
+    TimerFired,
+)
+from loopspec.hooks import Performer
+from loopspec.machine.rest import Rest, resting
+from loopspec.machine.step import REFUSED, Step
+from loopspec.registry import Registry
+from loopspec.snapshot import Pending
+
+CANCEL_GRACE: Final = 10.0
+CLOSED: Final = ("finished", "failed", "stuck")
+Item = tuple[Kept, str, "asyncio.Future[Step] | None"]
+
+
+class LocalDriver:
+    """Runs a session until it rests and nobody has anything more to say."""
+
+    def __init__(self, session: Session, registry: Registry, door: Door) -> None:
+        """`registry` brings performers and tools, `door` shows and asks."""
+        self.session = session
+        self._registry = registry
+        self._door = door
+        self._world = LocalWorld(session, registry.tools, self._watch, door.people)
+        self._queue: asyncio.Queue[Item] = asyncio.Queue()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._side: set[asyncio.Task[Any]] = set()
+        self._performers: dict[str, Performer] = {}
+        self._asking: asyncio.Task[Kept | None] | None = None
+        self._asked: Rest | None = None
+        self._stop: asyncio.Future[Rest] | None = None
+
+    # ------------------------------------------------------------ outside calls
+
+    async def tell(self, event: Kept, by: str = "person") -> Step:
+        """Hand in an event and wait until it is committed or refused."""
+        done: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((event, by, done))
+        return await done
+
+    def stop(self, rest: Rest) -> None:
+        """Leave the loop as soon as possible; the session stays as the journal has it."""
+        if self._stop is not None and not self._stop.done():
+            self._stop.set_result(rest)
+
+    async def run(self, first: Sequence[tuple[Kept, str]] = (), step: Step | None = None) -> Rest:
+        """Run until rest. `first` are events to hand in at once; `step` is a fresh session's own.
+
+        Raises `StoreError` when an entry cannot be written: nothing was done after the last entry.
+        """
+        self._stop = asyncio.get_running_loop().create_future()
+        try:
+            if step is not None:
+                self._shown()
+                self._act(step.effects)
+            else:
+                await self._recover()
+            for event, by in first:
+                await self._accept(event, by, None)
+            return await self._loop()
+        finally:
+            await self._shutdown()
+
+    # ------------------------------------------------------------ the loop
+
+    async def _loop(self) -> Rest:
+        """Take events, fire timers, ask at rest."""
+        assert self._stop is not None
+        while True:
+            if self._stop.done():
+                return self._stop.result()
+            await self._fire_due()
+            rest = None
+            if self._queue.empty():
+                rest = resting(self.session.machine, self.session.snapshot)
+                if rest is not None and rest.reason in CLOSED:
+                    return rest
+            self._ask(rest)
+            item = await self._next()
+            if item is not None:
+                await self._accept(*item)
+                continue
+            if self._asking is not None and self._asking.done():
+                said = self._asking.result()
+                self._asking = None
+                if said is None and rest is not None:
+                    return rest
+                if said is not None:
+                    await self._accept(said, "person", None)
+
+    def _ask(self, rest: Rest | None) -> None:
+        """Keep exactly one question open: the one that belongs to this rest."""
+        if self._asking is not None and (rest is None or rest != self._asked):
+            self._asking.cancel()
+            self._asking = None
+        if rest is not None and self._asking is None:
+            self._asked = rest
+            self._asking = asyncio.create_task(self._door.at_rest(self.session, rest))
+
+    async def _next(self) -> Item | None:
+        """The next event, or None when a timer is due, a question is answered or we must stop."""
+        with contextlib.suppress(asyncio.QueueEmpty):
+            return self._queue.get_nowait()
+        assert self._stop is not None
+        getter = asyncio.create_task(self._queue.get())
+        waits: set[asyncio.Future[Any]] = {getter, self._stop}
+        if self._asking is not None:
+            waits.add(self._asking)
+        try:
+            await asyncio.wait(
+                waits, timeout=self._until_due(), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            if not getter.done():
+                getter.cancel()
+        return getter.result() if getter.done() and not getter.cancelled() else None
+
+    async def _accept(
+        self, event: Kept, by: str, done: "asyncio.Future[Step] | None"
+    ) -> None:
+        """Commit one event and start what it asks for."""
+        try:
+            step = await self.session.accept(event, by)
+        except BaseException as err:
+            if done is not None and not done.done():
+                done.set_exception(err)
+                done.exception()  # the loop reports it; the waiter may be gone
+            raise
+        if step.outcome == REFUSED:
+            self._door.refused(event, step.refusal, step.accepted)
+        else:
+            self._shown()
+            self._forget_partials(event)
+            self._act(step.effects)
+        if done is not None and not done.done():
+            done.set_result(step)
+
+    def _shown(self) -> None:
+        """Show the entry that was just committed."""
+        if self.session.last_entry is not None:
+            self._door.kept(self.session, self.session.last_entry)
+
+    def _forget_partials(self, event: Kept) -> None:
+        """A settled effect's open stream needs no keeping."""
+        effect = getattr(event, "effect", "")
+        if effect and effect not in self.session.snapshot.pending:
+            self.session.store.drop_partial(self.session.id, effect)
+
+    # ------------------------------------------------------------ timers
+
+    async def _fire_due(self) -> None:
+        """Fire every timer whose time has come."""
+        while (due := self._first_due()) is not None and due[0] <= 0:
+            await self._accept(TimerFired(timer=due[1], late=-due[0]), "timer", None)
+
+    def _first_due(self) -> tuple[int, str] | None:
+        """Microseconds until the first timer, and its id."""
+        session = self.session
+        awake = session.awake_now()
+        now = session.clock.now()
+        waits = [
+            (t.due - (now if t.clock == "wall" else awake), t.id)
+            for t in session.snapshot.timers.values()
+        ]
+        return min(waits) if waits else None
+
+    def _until_due(self) -> float | None:
+        """Seconds until the first timer; looked at again within the hour, for clocks that jump."""
+        due = self._first_due()
+        return None if due is None else min(max(0.0, due[0] / 1e6), 3600.0)
+
+    # ------------------------------------------------------------ effects
+
+    def _act(self, effects: Sequence[Effect]) -> None:
+        """Start the effects of a committed step."""
+        for effect in effects:
+            if isinstance(effect, Cancel):
+                self._spawn(self._cancel(effect.target))
+            else:
+                self._start(effect)
+
+    def _start(self, effect: Effect, *, claimed: bool = False) -> None:
+        """Start one effect in a task of its own."""
+        task = asyncio.create_task(self._perform(effect, claimed))
+        self._tasks[effect.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(effect.id, None))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the effects, and keep hold of it."""
+        task = asyncio.create_task(work)
+        self._side.add(task)
+        task.add_done_callback(self._side.discard)
+
+    async def _perform(self, effect: Effect, claimed: bool) -> None:
+        """Claim if need be, do the effect, hand in its one answer."""
+        started = False
+        answer: Kept
+        try:
+            if needs_claim(self.session.machine, effect) and not claimed:
+                await self.tell(EffectClaimed(effect=effect.id), "driver")
+            started = True
+            self._watch(EffectStarted(effect=effect.id, what=effect_words(effect)))
+            answer = await self._performer(effect).perform(effect, self._world)
+        except asyncio.CancelledError:
+            answer = EffectCancelled(effect=effect.id, started=started)
+        except LoopspecError as err:
+            answer = EffectFailed(effect=effect.id, reason=str(err))
+        except Exception as err:
+            answer = EffectFailed(effect=effect.id, reason=f"{type(err).__name__}: {err}")
+        self._queue.put_nowait((answer, performer_name(self.session, effect), None))
+
+    async def _cancel(self, target: str) -> None:
+        """Stop an effect; one that does not stop in time is reported as lost."""
+        task = self._tasks.get(target)
+        if task is None:
+            return  # its answer is in the queue already, or recovery has settled it
+        task.cancel()
+        _, late = await asyncio.wait({task}, timeout=CANCEL_GRACE)
+        if late:
+            reason = f"it did not stop within {CANCEL_GRACE:.0f} s of being cancelled"
+            self._queue.put_nowait((EffectLost(effect=target, reason=reason), "driver", None))
+
+    def _performer(self, effect: Effect) -> Performer:
+        """The performer of an effect; raises `LoopspecError` when its plugin is gone."""
+        name = performer_name(self.session, effect)
+        found = self._performers.get(name)
+        if found is None:
+            factory = self._registry.performers.get(name)
+            if factory is None:
+                raise LoopspecError(f"no installed plugin brings the performer `{name}`")
+            found = self._performers[name] = factory()
+        return found
+
+    # ------------------------------------------------------------ start and end
+
+    async def _recover(self) -> None:
+        """Take up what an earlier process left pending, by the crash table."""
+        pending: Mapping[str, Pending] = dict(self.session.snapshot.pending)
+        for key, found in pending.items():
+            verdict = await decide_recovery(found, self._world)
+            if verdict is None:
+                self._start(found.effect, claimed=found.claimed)
+            else:
+                await self._accept(verdict, "recovery", None)
+                self.session.store.drop_partial(self.session.id, key)
+
+    async def _shutdown(self) -> None:
+        """Stop every task; what they were doing is pending in the journal."""
+        if self._asking is not None:
+            self._asking.cancel()
+        tasks: list[asyncio.Task[Any]] = [*self._tasks.values(), *self._side]
+        if self._asking is not None:
+            tasks.append(self._asking)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_GRACE)
+
+    def _watch(self, event: Live) -> None:
+        """Show a live event; a door that fails must not stop the loop."""
+        with contextlib.suppress(Exception):
+            self._door.live(event)
+
+
+def performer_name(session: Session, effect: Effect) -> str:
+    """The name of the performer that does an effect."""
+    if isinstance(effect, TakeBoundary):
+        return "workspace"
+    if isinstance(effect, CompactContext):
+        return "compact"
+    kind = session.machine.kind_of(effect.state)
+    return kind.performer if kind is not None else ""
+
+
+def effect_words(effect: Effect) -> str:
+    """An effect in a few words, for people."""
+    name = str(effect.__struct_config__.tag).replace("_", " ")
+    target = getattr(effect, "tool", "") or getattr(effect, "use", "")
+    return f"{name} {target}".strip()

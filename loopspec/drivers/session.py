@@ -1,0 +1,262 @@
+"""Session: one session's machine, snapshot and view, kept in step with its journal.
+
+Rules of this file:
+1. **Write, then act.** `accept` gives back a step only after its entry is committed.
+2. Nothing secret is written: texts are redacted here, before they become events.
+3. The snapshot is a cache: loading checks it against the head, `verify` walks the whole chain.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from loopspec.codec import args_hash, decode, decode_snapshot, digest, encode
+from loopspec.context.transcript import Item, extend
+from loopspec.errors import Conflict, Damaged, LoopspecError
+from loopspec.events import (
+    AttemptFailed,
+    ContextCompacted,
+    EffectCancelled,
+    EffectFailed,
+    EffectLost,
+    Kept,
+    ModelReplied,
+    SessionStarted,
+    Stamped,
+    ToolAnswered,
+    UserMessage,
+    name_of,
+)
+from loopspec.governance.redact import Redactor
+from loopspec.journal.chain import check, check_head, make_entry, read
+from loopspec.journal.entry import GENESIS, Entry
+from loopspec.journal.fold import Recomputed, advance, empty
+from loopspec.machine.model import FORMAT, Machine
+from loopspec.machine.step import REFUSED, Step, step
+from loopspec.snapshot import Call, Snapshot
+from loopspec.stores.base import Append, Store
+from loopspec.tokens import estimate
+
+_TEXTS: dict[type, tuple[str, ...]] = {
+    UserMessage: ("text",),
+    ModelReplied: ("text",),
+    ToolAnswered: ("output",),
+    AttemptFailed: ("detail", "partial"),
+    EffectCancelled: ("partial",),
+    EffectFailed: ("reason",),
+    EffectLost: ("reason", "partial"),
+    ContextCompacted: ("summary",),
+    SessionStarted: ("inputs",),
+}
+
+
+class Clock(Protocol):
+    """The two clocks events are stamped with."""
+
+    def now(self) -> int:
+        """UTC microseconds."""
+
+    def awake(self) -> int:
+        """Microseconds this process's machine was awake since some fixed point; monotone."""
+
+
+class Session:
+    """A session in a store. Only one task may call `accept` at a time."""
+
+    def __init__(
+        self, store: Store, machine: Machine, snapshot: Snapshot, clock: Clock, redactor: Redactor
+    ) -> None:
+        """Use `create` or `load`."""
+        self.store = store
+        self.machine = machine
+        self.snapshot = snapshot
+        self.items: tuple[Item, ...] = ()
+        self.clock = clock
+        self.redactor = redactor
+        self.last_entry: Entry | None = None
+        self._hash = GENESIS
+        self._awake_base = snapshot.awake - clock.awake()
+        self._args: dict[str, str] = {}
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return self.snapshot.session
+
+    @classmethod
+    async def create(
+        cls,
+        store: Store,
+        machine: Machine,
+        session: str,
+        started: SessionStarted,
+        clock: Clock,
+        redactor: Redactor,
+    ) -> "tuple[Session, Step]":
+        """Make a new session and take its first step; raises `Conflict` if the id is taken."""
+        await asyncio.to_thread(store.create, session, machine.name, clock.now())
+        self = cls(store, machine, empty(session), clock, redactor)
+        first = await self.accept(started, by="driver", blobs={machine.digest: encode(machine)})
+        return self, first
+
+    @classmethod
+    def load(cls, store: Store, session: str, clock: Clock, redactor: Redactor) -> "Session":
+        """Open a session as its head says; raises `NotFound` or `Damaged`."""
+        head = store.head(session)
+        if head is None:
+            raise Damaged("the session has no entries", place=f"session {session}")
+        snapshot = _snapshot(head.snapshot, session)
+        machine = load_machine(store, snapshot.machine)
+        self = cls(store, machine, snapshot, clock, redactor)
+        last: Entry | None = None
+        items: tuple[Item, ...] = ()
+        for row in store.entries(session):
+            last = read(row)
+            if last.record.view:
+                items = extend(items, last)
+        check_head(last, head.seq, head.hash, session)
+        assert last is not None
+        if last.snapshot != digest(head.snapshot):
+            raise Damaged("the stored snapshot is not the head's", place=f"session {session}")
+        self.items, self._hash = items, head.hash
+        return self
+
+    async def accept(
+        self, event: Kept, by: str, blobs: Mapping[str, bytes] | None = None
+    ) -> Step:
+        """Step one event and commit its entry; refused commands go to the ring of refusals.
+
+        Raises `Conflict` when another process moved the session, `StoreError` when the entry could
+        not be written: then nothing has changed and nothing may be acted upon.
+        """
+        stamped = Stamped(
+            at=self.clock.now(),
+            awake=self.awake_now(),
+            by=by,
+            event=self._clean(event),
+        )
+        made = step(self.machine, self.snapshot, stamped)
+        if made.outcome == REFUSED:
+            note = {"at": stamped.at, "event": name_of(event), "by": by, "why": made.refusal}
+            await asyncio.to_thread(self.store.refuse, self.id, encode(note))
+            return made
+        entry = make_entry(
+            old=self.snapshot,
+            new=made.snapshot,
+            stamped=stamped,
+            outcome=made.outcome,
+            record=made.record,
+            effects=made.effects,
+            blobs=made.blobs,
+            prev=self._hash,
+            semantics=self.machine.semantics,
+        )
+        item = Append(
+            session=self.id,
+            seq=entry.seq,
+            hash=entry.hash,
+            entry=encode(entry),
+            snapshot=encode(made.snapshot),
+            blobs={**made.blobs, **(blobs or {})},
+        )
+        try:
+            await asyncio.wrap_future(self.store.append(item))
+        except Conflict as err:
+            raise Conflict(
+                "another process has moved this session; nothing was written here",
+                place=f"session {self.id}",
+                remedy="let it finish, or end it, then resume",
+            ) from err
+        self.snapshot, self._hash = made.snapshot, entry.hash
+        if entry.record.view:
+            self.items = extend(self.items, entry)
+        self.last_entry = entry
+        return made
+
+    def awake_now(self) -> int:
+        """The session's awake clock in microseconds, continued over restarts."""
+        return max(self.snapshot.awake, self._awake_base + self.clock.awake())
+
+    def args(self, call: Call) -> str:
+        """A call's canonical JSON arguments from the journal; raises `Damaged` when they differ."""
+        found = self._args.get(call.id)
+        if found is None:
+            row = next(self.store.entries(self.id, call.seq, call.seq + 1))
+            event = read(row).event
+            if not isinstance(event, ModelReplied) or call.index >= len(event.calls):
+                raise Damaged(f"entry {call.seq} does not hold call {call.id}", place=self.id)
+            found = event.calls[call.index].args
+            if args_hash(call.tool, found) != call.args_hash:
+                raise Damaged(f"the arguments of call {call.id} were changed", place=self.id)
+            self._args = {call.id: found}
+        return found
+
+    def _clean(self, event: Kept) -> Kept:
+        """The event without secrets, its token counts stamped."""
+        changes: dict[str, Any] = {}
+        for name in _TEXTS.get(type(event), ()):
+            text = getattr(event, name)
+            clean = self.redactor.text(text) if text else text
+            if clean != text:
+                changes[name] = clean
+        if changes:
+            event = msgspec.structs.replace(event, **changes)
+        if isinstance(event, UserMessage | ToolAnswered | ModelReplied) and not event.tokens:
+            text = event.output if isinstance(event, ToolAnswered) else event.text
+            event = msgspec.structs.replace(event, tokens=estimate(text))
+        return event
+
+
+def _snapshot(data: bytes, session: str) -> Snapshot:
+    """The stored snapshot; raises `Damaged`."""
+    try:
+        return decode_snapshot(data)
+    except (msgspec.ValidationError, msgspec.DecodeError) as err:
+        raise Damaged(f"the stored snapshot cannot be read: {err}", place=session) from None
+
+
+def load_machine(store: Store, key: str) -> Machine:
+    """The compiled machine of a session; raises `Damaged` or `LoopspecError`."""
+    data = store.blob(key)
+    try:
+        machine = decode(data, Machine)
+    except (msgspec.ValidationError, msgspec.DecodeError) as err:
+        raise Damaged(f"the machine cannot be read: {err}", place=f"blob {key[:12]}") from None
+    if machine.format > FORMAT:
+        raise LoopspecError(
+            f"the session was written by a newer loopspec (machine format {machine.format})",
+            remedy="install that version to go on",
+        )
+    return machine
+
+
+def verified(store: Store, session: str) -> Iterator[Entry]:
+    """Every entry, chain and snapshot checked, the head compared; raises `Damaged`."""
+    head = store.head(session)
+    last: Entry | None = None
+    snapshot = empty(session)
+    for entry in check(store.entries(session), session):
+        snapshot = advance(snapshot, entry)
+        for key in entry.blobs:
+            store.blob(key)
+        if entry.seq == 0:
+            load_machine(store, snapshot.machine)
+        last = entry
+        yield entry
+    if head is None:
+        raise Damaged("the session has no entries", place=f"session {session}")
+    check_head(last, head.seq, head.hash, session)
+    if encode(snapshot) != head.snapshot:
+        raise Damaged("the stored snapshot is not the folded one", place=f"session {session}")
+
+
+def stepper(machine: Machine) -> Any:
+    """`step` in the shape that `journal.fold.recompute` compares with."""
+
+    def again(snapshot: Snapshot, stamped: Stamped) -> Recomputed:
+        made = step(machine, snapshot, stamped)
+        return Recomputed(made.outcome, made.snapshot, encode(made.effects), encode(made.record))
+
+    return again

@@ -1,0 +1,106 @@
+"""World: what performers see of a session on this machine."""
+
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from loopspec.context.transcript import Item
+from loopspec.drivers.session import Session
+from loopspec.errors import NotFound
+from loopspec.events import Live
+from loopspec.governance.redact import Redactor
+from loopspec.hooks import People, Tool
+from loopspec.machine.model import Machine
+from loopspec.snapshot import Call, Snapshot
+
+
+class SystemClock:
+    """The machine's own clocks. CLOCK_MONOTONIC stands still while a Linux machine sleeps."""
+
+    def now(self) -> int:
+        """UTC microseconds."""
+        return time.time_ns() // 1_000
+
+    def awake(self) -> int:
+        """Microseconds awake since boot."""
+        return time.monotonic_ns() // 1_000
+
+
+def redactor() -> Redactor:
+    """A redactor for the secrets of this process's environment."""
+    return Redactor.from_environment(os.environ)
+
+
+class LocalWorld:
+    """A performer's view of one session (see `loopspec.hooks.World`)."""
+
+    def __init__(
+        self,
+        session: Session,
+        tools: Mapping[str, Tool],
+        watch: Callable[[Live], None],
+        people: People | None,
+    ) -> None:
+        """`watch` receives live events; it must not raise."""
+        self.session = session
+        self.machine: Machine = session.machine
+        self.workdir = Path(session.snapshot.workdir)
+        self.people = people
+        self.watch = watch
+        self._tools = tools
+        self._dice = random.SystemRandom()
+        self._partials = session.store.partials(session.id)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Where the session stands now."""
+        return self.session.snapshot
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """What the model sees."""
+        return self.session.items
+
+    @property
+    def directory(self) -> Path:
+        """The store's directory."""
+        return self.session.store.directory
+
+    def args(self, call: Call) -> str:
+        """A call's arguments from the journal."""
+        return self.session.args(call)
+
+    def blob(self, digest: str) -> bytes:
+        """A blob's bytes."""
+        return self.session.store.blob(digest)
+
+    def put_blob(self, data: bytes) -> str:
+        """Keep bytes for good."""
+        return self.session.store.put_blob(data)
+
+    def partial(self, effect: str, data: bytes) -> None:
+        """Keep what is open of a stream."""
+        self.session.store.put_partial(self.session.id, effect, data)
+
+    def last_partial(self, effect: str) -> bytes:
+        """What an earlier process kept of this stream."""
+        return self._partials.get(effect, b"")
+
+    def redact(self, text: str) -> str:
+        """The text without secrets."""
+        return self.session.redactor.text(text)
+
+    def tool(self, use: str) -> Tool:
+        """A tool by the name specs use."""
+        found = self._tools.get(use)
+        if found is None:
+            raise NotFound(
+                f"no installed plugin brings the tool `{use}`", remedy="install the plugin again"
+            )
+        return found
+
+    def draw(self) -> int:
+        """A draw for jitter."""
+        return self._dice.randint(0, 1_000_000)

@@ -1,0 +1,37 @@
+"""What every event is made of: the base class, and the parts events carry."""
+
+import msgspec
+
+
+class EventBase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
+    """Base of every event; the tag is the event's name in specs and in the journal."""
+
+
+class TokenUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one model call consumed. `cost` is nano-USD, None when the price is unknown."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost: int | None = None
+
+
+class ProposedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tool call as the model proposed it.
+
+    `args` is canonical JSON text of an object. `problem` is set when the arguments were not a JSON
+    object or held a secret: such a call is answered with the problem and never runs.
+    """
+
+    tool: str
+    args: str = "{}"
+    problem: str = ""
+
+
+class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The gate's answer for one call: `allow`, `ask` or `deny`, the rule behind it and why."""
+
+    call: str
+    answer: str
+    rule: str = ""
+    reason: str = ""

@@ -1,0 +1,1 @@
+"""RULES: who may do what, and which texts may leave."""

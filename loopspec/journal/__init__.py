@@ -1,0 +1,1 @@
+"""RULES: the journal's entries, their chain, and what folding them gives."""

@@ -1,0 +1,103 @@
+"""Chain: entries hashed one over the other, and what verifying them shows.
+
+Rules of this file:
+1. An entry's hash covers the previous hash and its own canonical bytes without the hash.
+2. A bare chain does not show a cut tail, so the head is kept apart and compared.
+3. Verification reads bytes only: it needs no engine, no plugin and no spec.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from loopspec.codec import decode, diff, digest, encode
+from loopspec.errors import Damaged
+from loopspec.events import Stamped
+from loopspec.journal.entry import FORMAT, GENESIS, Entry
+from loopspec.record import Record
+from loopspec.snapshot import Snapshot
+
+
+def seal(entry: Entry) -> Entry:
+    """The entry with its hash."""
+    bare = msgspec.structs.replace(entry, hash="")
+    return msgspec.structs.replace(bare, hash=digest(encode(bare)))
+
+
+def make_entry(
+    *,
+    old: Snapshot,
+    new: Snapshot,
+    stamped: Stamped,
+    outcome: str,
+    record: Record,
+    effects: tuple[Any, ...],
+    blobs: Iterable[str],
+    prev: str,
+    semantics: int,
+) -> Entry:
+    """The sealed entry of an accepted step."""
+    return seal(
+        Entry(
+            v=FORMAT,
+            sem=semantics,
+            session=new.session,
+            seq=new.seq,
+            at=stamped.at,
+            awake=stamped.awake,
+            by=stamped.by,
+            event=stamped.event,
+            outcome=outcome,
+            record=record,
+            effects=effects,
+            patch=diff(old, new),
+            snapshot=digest(encode(new)),
+            blobs=tuple(sorted(blobs)),
+            prev=prev,
+        )
+    )
+
+
+def read(data: bytes) -> Entry:
+    """An entry from its bytes; raises `Damaged` when they are no entry."""
+    try:
+        return decode(data, Entry)
+    except (msgspec.ValidationError, msgspec.DecodeError) as err:
+        raise Damaged(f"the bytes are no journal entry: {err}") from None
+
+
+def check(rows: Iterable[bytes], session: str) -> Iterator[Entry]:
+    """The entries, each checked against its predecessor; raises `Damaged` naming the first bad one."""
+    prev, seq = GENESIS, 0
+    for data in rows:
+        where = f"session {session}, entry {seq}"
+        try:
+            entry = read(data)
+        except Damaged as err:
+            raise Damaged(err.fault, place=where) from None
+        if entry.session != session:
+            raise Damaged(f"the entry belongs to session {entry.session}", place=where)
+        if entry.seq != seq:
+            raise Damaged(f"entry {entry.seq} stands where {seq} should be", place=where)
+        if entry.prev != prev:
+            raise Damaged("the previous hash does not match: dropped or swapped", place=where)
+        if seal(entry).hash != entry.hash or encode(entry) != data:
+            raise Damaged("the entry's own hash does not match: it was edited", place=where)
+        yield entry
+        prev, seq = entry.hash, seq + 1
+
+
+def check_head(last: Entry | None, seq: int, head: str, session: str) -> None:
+    """Compare the last entry with the head kept apart; raises `Damaged` when the tail was cut."""
+    if last is None or last.seq < seq:
+        have = "none" if last is None else str(last.seq)
+        raise Damaged(
+            f"the head says entry {seq}, but the newest entry is {have}: the tail was cut",
+            place=f"session {session}",
+        )
+    if last.seq > seq or last.hash != head:
+        raise Damaged(
+            f"the head says entry {seq} with another hash than entry {last.seq} has",
+            place=f"session {session}",
+        )

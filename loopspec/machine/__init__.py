@@ -1,0 +1,1 @@
+"""RULES: the pure floor. No clock, no dice, no disk, no network, no async."""

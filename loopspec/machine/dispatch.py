@@ -1,0 +1,334 @@
+"""Dispatch: give one event to the chart and commit what it did, or commit nothing.
+
+Rules of this file:
+1. Guards, assignments and texts run on a trial; only a calculation that ended well is committed.
+2. A guard that errs is not false: nothing moves, `error.execution` is raised; if nobody routes that,
+   the session is stuck and says why.
+3. Leaving a state cancels what it started; entering one arms its timers and its kind.
+"""
+
+import json
+from typing import Any
+
+from loopspec.codec import canonical_json
+from loopspec.effects import Cancel, RunTool
+from loopspec.events import ErrorExecution, Raised, UserMessage
+from loopspec.machine import ledger
+from loopspec.machine.celtypes import event_data
+from loopspec.machine.chart import Chart, Illegal, Move, Overrun
+from loopspec.machine.draft import Draft, Queued, effect_order
+from loopspec.machine.guards import GuardError, Guards, loaded, seen
+from loopspec.machine.model import Action, Machine, State, Transition
+from loopspec.machine.texts import TextError, render
+from loopspec.record import AddText, AddUser, Said, Seen, Taken
+from loopspec.snapshot import Activation, Snapshot, Timer, Waiting
+
+SHORT = 2_000
+
+
+class Engine:
+    """What a machine needs to be stepped: its chart and its compiled expressions."""
+
+    def __init__(self, machine: Machine) -> None:
+        """Compile; raises the calculator's errors on a broken machine."""
+        self.machine = machine
+        self.chart = Chart(machine)
+        foreign = {n: s for k in machine.kinds.values() for n, s in k.endings.items() if s}
+        self.guards = Guards(machine.inputs, machine.vars, foreign)
+
+
+def context_of(draft: Draft, event: dict[str, Any]) -> dict[str, Any]:
+    """The plain values guards and texts may read."""
+    machine, usage = draft.machine, draft.usage
+    inputs = draft.fixed.get("inputs", draft.old.inputs)
+    return {
+        "inputs": json.loads(inputs),
+        "vars": {n: loaded(v, machine.vars[n].type) for n, v in draft.vars.items()},
+        "usage": {
+            "turns": usage.turns,
+            "calls": usage.calls,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "tokens": usage.tokens,
+            "context": usage.context,
+            "cost_usd": usage.cost / 1e9,
+            "priced": usage.unpriced == 0,
+        },
+        "session": {
+            "id": draft.old.session,
+            "workdir": draft.fixed.get("workdir", draft.old.workdir),
+            "name": machine.name,
+        },
+        "event": event,
+    }
+
+
+class Trial:
+    """The hands of one calculation: runs guards and actions on copies, commits at the end."""
+
+    def __init__(self, engine: Engine, draft: Draft, event: dict[str, Any]) -> None:
+        """Copy what actions may change."""
+        self._engine = engine
+        self._draft = draft
+        self._plain = context_of(draft, event)
+        self.vars = dict(draft.vars)
+        self.path: list[tuple[bool, State]] = []  # in order: (True, entered) or (False, left)
+        self.taken: list[Taken] = []
+        self.said: list[Said] = []
+        self.raised: list[str] = []
+        self.marked: list[str] = []
+
+    # ------------------------------------------------------------ what the chart calls
+
+    def guard(self, transition: Transition, event: str | None) -> bool:
+        """Ask a guard, and note what it read and gave."""
+        place = str(transition.place)
+        saw = canonical_json(seen(transition.guard, self._plain))
+        try:
+            gave = self._engine.guards.holds(transition.guard, event, self._typed(event))
+        except GuardError as err:
+            self._draft.guards.append(Seen(place, transition.guard, f"error: {err}", saw))
+            raise GuardError(f"guard at {place}: `{transition.guard}`: {err}") from None
+        self._draft.guards.append(Seen(place, transition.guard, str(gave).lower(), saw))
+        return gave
+
+    def leave(self, state: State) -> None:
+        """Run exit actions."""
+        self.path.append((False, state))
+        self._run(state.exit, None)
+
+    def take(self, transition: Transition, event: str | None) -> None:
+        """Run a transition's actions."""
+        self.taken.append(
+            Taken(
+                transition.id,
+                event or "always",
+                transition.source,
+                transition.target or "",
+                str(transition.place),
+            )
+        )
+        self._run(transition.actions, event)
+
+    def enter(self, state: State) -> None:
+        """Run entry actions."""
+        self.path.append((True, state))
+        self._run(state.entry, None)
+
+    # ------------------------------------------------------------ actions
+
+    def _run(self, actions: tuple[Action, ...], event: str | None) -> None:
+        """Run actions in order on the trial."""
+        for action in actions:
+            match action.do:
+                case "assign":
+                    self._assign(action, event)
+                case "say" | "log":
+                    to = action.to if action.do == "say" else "log"
+                    self.said.append(Said(self._text(action), to, str(action.place)))
+                case "raise":
+                    self.raised.append(action.name)
+                case "mark":
+                    self.marked.append(action.name)
+                case other:
+                    raise GuardError(f"action at {action.place}: `{other}` is no action")
+
+    def _assign(self, action: Action, event: str | None) -> None:
+        """Give a var its new value, for later guards of the same step too."""
+        want = self._draft.machine.vars[action.name].type
+        try:
+            value = self._engine.guards.assign(action.text, want, event, self._typed(event))
+        except GuardError as err:
+            raise GuardError(
+                f"assign at {action.place}: `{action.name}: {action.text}`: {err}"
+            ) from None
+        self.vars[action.name] = value
+        self._plain["vars"] = {**self._plain["vars"], action.name: loaded(value, want)}
+
+    def _text(self, action: Action) -> str:
+        """Render a text."""
+        try:
+            return render(action.text, self._plain)
+        except TextError as err:
+            raise TextError(f"text at {action.place}: {err}") from None
+
+    def _typed(self, event: str | None) -> dict[str, Any]:
+        """The typed messages an expression is evaluated against."""
+        types = self._engine.guards.types
+        wanted = {"inputs": "ls.Inputs", "vars": "ls.Vars", "usage": "ls.Usage"}
+        if event in types.event_types:
+            wanted["event"] = types.event_types[event]
+        try:
+            return {name: types.make(kind, self._plain[name]) for name, kind in wanted.items()}
+        except (ValueError, TypeError, RecursionError) as err:
+            raise GuardError(f"the values it reads do not fit their types: {err}") from None
+
+
+def dispatch(engine: Engine, draft: Draft, queued: Queued) -> None:
+    """Give one event to the chart; commits its result or raises `error.execution` inside."""
+    if queued.ending and queued.state not in draft.activations:
+        return  # an earlier event of this step has left the state whose work this ends
+    data = event_data(queued.event)
+    if "data" in data and isinstance(data["data"], dict) and queued.name != "effect.answered":
+        data = data["data"]
+    trial = Trial(engine, draft, data)
+    routed = True
+    try:
+        if not draft.configuration:
+            raise GuardError("the session could not enter its initial state")
+        move = engine.chart.send(
+            draft.configuration, draft.history, queued.name, trial, queued.scope
+        )
+        if not move.moved and engine.chart.has_always(draft.configuration):
+            routed = False
+            unrouted(draft, queued)
+            trial = Trial(engine, draft, {})
+            move = engine.chart.send(draft.configuration, draft.history, None, trial)
+            if move.moved:
+                commit(draft, trial, move)
+            return
+    except (GuardError, TextError, Overrun, Illegal) as err:
+        if routed:
+            keep(draft, queued)
+        failed(draft, str(err), queued.name)
+        return
+    if not move.moved:
+        unrouted(draft, queued)
+        return
+    if isinstance(queued.event, UserMessage):
+        consume(draft, queued.event)
+    commit(draft, trial, move)
+
+
+def start(engine: Engine, draft: Draft) -> None:
+    """Enter the initial states of a new session."""
+    trial = Trial(engine, draft, {})
+    try:
+        move = engine.chart.start(trial)
+    except (GuardError, TextError, Overrun, Illegal) as err:
+        draft.stuck = f"the initial state cannot be entered: {err}"
+        return
+    commit(draft, trial, move)
+
+
+def failed(draft: Draft, error: str, event: str) -> None:
+    """A calculation that ended badly: nothing moved; raise `error.execution`, once."""
+    if event == "error.execution":
+        draft.stuck = f"`error.execution` could not be handled: {error}"[:SHORT]
+        return
+    draft.push(
+        "error.execution", ErrorExecution(place="", error=error[:SHORT], event=event)
+    )
+
+
+def unrouted(draft: Draft, queued: Queued) -> None:
+    """An event nobody took: messages wait in the inbox, endings and errors leave us stuck."""
+    event = queued.event
+    keep(draft, queued)
+    if isinstance(event, ErrorExecution):
+        during = f" (while handling `{event.event}`)" if event.event else ""
+        draft.stuck = f"{event.error}{during}"
+    elif queued.ending:
+        where = ", ".join(draft.configuration[-1:])
+        draft.stuck = f"`{queued.name}` is not routed in `{where}`"
+
+
+def keep(draft: Draft, queued: Queued) -> None:
+    """A message that led nowhere waits in the inbox; one from the inbox is still there."""
+    event = queued.event
+    if isinstance(event, UserMessage) and event is draft.event:
+        waiting = Waiting(seq=draft.seq, text=event.text, tokens=event.tokens)
+        draft.inbox = (*draft.inbox, waiting)
+
+
+def consume(draft: Draft, event: UserMessage) -> None:
+    """A routed message becomes visible to the model; one from the inbox leaves it here."""
+    if event is draft.event:
+        op = AddUser(seq=draft.seq)  # the entry's own message is stored once
+    else:
+        oldest, *rest = draft.inbox
+        op = AddUser(seq=oldest.seq, text=oldest.text)
+        draft.inbox = tuple(rest)
+    draft.show(op, event.tokens)
+
+
+def commit(draft: Draft, trial: Trial, move: Move) -> None:
+    """Make a trial's result the draft's."""
+    draft.moved = True
+    draft.stuck = ""
+    draft.configuration, draft.history = move.configuration, move.history
+    draft.vars = trial.vars
+    draft.taken.extend(trial.taken)
+    draft.marked.extend(trial.marked)
+    for name in trial.marked:
+        draft.marks[name] = draft.seq
+    for said in trial.said:
+        draft.said.append(said)
+        if said.to == "model" and said.text.strip():
+            draft.show_text(AddText(text=said.text), said.text)
+    parked = any(entered and _rests(draft.machine, s.path) == "suspended" for entered, s in trial.path)
+    for entered, state in trial.path:
+        if entered:
+            _enter(draft, state)
+        else:
+            _leave(draft, state, parked)
+    if not _suspended(draft):
+        waits = {f"wait:{p}" for p, a in draft.activations.items() if a.phase == "held"}
+        draft.kept_timers = {k: due for k, due in draft.kept_timers.items() if k in waits}
+    for name in trial.raised:
+        draft.push(name, Raised(name=name))
+    draft.raised.extend(trial.raised)
+
+
+def _leave(draft: Draft, state: State, parked: bool) -> None:
+    """Cancel what the state started and disarm its timers; `parked`: on the way to a suspension."""
+    for timer in [t for t in draft.timers.values() if t.state == state.path]:
+        del draft.timers[timer.id]
+        if parked and timer.purpose in ("after", "wait"):
+            draft.kept_timers[timer.id] = timer.due
+    for key, pending in sorted(draft.pending.items(), key=lambda kv: effect_order(kv[0])):
+        if pending.effect.state != state.path or pending.status == "cancelling":
+            continue
+        if pending.effect in draft.effects:  # never started: it leaves no trace
+            draft.effects.remove(pending.effect)
+            del draft.pending[key]
+            if isinstance(pending.effect, RunTool) and (
+                call := draft.calls.get(pending.effect.call)
+            ):
+                ledger.unrun(draft, call)
+            continue
+        draft.pending[key] = type(pending)(pending.effect, pending.at, "cancelling", pending.claimed)
+        draft.effects.append(Cancel(id=draft.next_id(), state=state.path, target=key))
+    draft.activations.pop(state.path, None)
+    draft.entered.pop(state.path, None)
+
+
+def _enter(draft: Draft, state: State) -> None:
+    """Arm the state's timers and prepare its kind."""
+    draft.entered[state.path] = draft.at
+    for key in state.after:
+        after = draft.machine.timers[key]
+        now = draft.at if after.clock == "wall" else draft.awake
+        due = draft.kept_timers.pop(key, now + after.delay)
+        draft.arm(Timer(id=key, state=state.path, clock=after.clock, due=due))
+    if state.kind:
+        draft.activations[state.path] = Activation(kind=state.kind, since=draft.at)
+
+
+def _suspended(draft: Draft) -> bool:
+    """Whether a `suspend` state is active."""
+    return any(_rests(draft.machine, p) == "suspended" for p in draft.configuration)
+
+
+def _rests(machine: Machine, path: str) -> str:
+    """Why a run may rest in this state, empty if it may not."""
+    kind = machine.kind_of(path)
+    return kind.rests if kind else ""
+
+
+def finished(machine: Machine, snapshot: Snapshot) -> bool:
+    """Whether the session has reached a final state of the root."""
+    return any(
+        machine.states[p].type == "final" and not machine.states[p].parent
+        for p in snapshot.configuration
+    )

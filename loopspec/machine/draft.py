@@ -1,0 +1,204 @@
+"""Draft: the working copy of a snapshot while one event is being stepped.
+
+Rules of this file:
+1. A draft lives for one step and is never shared; `freeze` makes the next snapshot.
+2. Ids come from the session, the sequence and a counter, so the same history gives the same ids.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from loopspec.codec import digest
+from loopspec.effects import Effect
+from loopspec.events import Event, Kept, SessionStarted
+from loopspec.machine.model import Machine
+from loopspec.record import Record, Said, Seen, Taken, ViewOp
+from loopspec.snapshot import Call, Pending, Snapshot, Timer, Usage
+from loopspec.tokens import estimate
+
+ZERO: Final = {"string": '""', "int": "0", "bool": "false", "number": "0.0", "json": "null"}
+"""What a var without a default begins with, as JSON text."""
+
+
+class Queued(msgspec.Struct, frozen=True):
+    """An event to be dispatched: its routing name, itself, and who may see it (None: everybody).
+
+    An `ending` is of the work of `state`; it means nothing once that state was left.
+    """
+
+    name: str
+    event: Event
+    scope: frozenset[str] | None = None
+    ending: bool = False
+    state: str = ""
+
+
+def effect_order(effect: str) -> tuple[int, int]:
+    """Sorts effect ids (`session:seq:n`) by age.
+
+    Maps come back from their canonical bytes in another order than they were filled in, so whatever
+    gives out ids must never follow a map's own order.
+    """
+    _, seq, n = effect.rsplit(":", 2)
+    return int(seq), int(n)
+
+
+class Draft:
+    """Mutable state of one step. Map fields are copies; scalars are plain attributes."""
+
+    def __init__(
+        self, machine: Machine, old: Snapshot, at: int, awake: int, event: Kept
+    ) -> None:
+        """Copy what a step may change."""
+        self.machine = machine
+        self.event = event
+        self.old = old
+        self.seq = old.seq + 1
+        self.at = at
+        self.awake = max(awake, old.awake)
+        self.configuration = old.configuration
+        self.history = dict(old.history)
+        self.entered = dict(old.entered)
+        self.vars = dict(old.vars)
+        self.usage: Usage = old.usage
+        self.extended = dict(old.extended)
+        self.activations = dict(old.activations)
+        self.pending = dict(old.pending)
+        self.timers = dict(old.timers)
+        self.kept_timers = dict(old.kept_timers)
+        self.calls = dict(old.calls)
+        self.grants = dict(old.grants)
+        self.inbox = old.inbox
+        self.boundaries = old.boundaries
+        self.marks = dict(old.marks)
+        self.chosen = old.chosen
+        self.compactions = old.compactions
+        self.spent = old.spent
+        self.stuck = old.stuck
+        self.fixed: dict[str, Any] = {}
+        self.queue: list[Queued] = []
+        self.effects: list[Effect] = []
+        self.blobs: dict[str, bytes] = {}
+        self.taken: list[Taken] = []
+        self.guards: list[Seen] = []
+        self.raised: list[str] = []
+        self.said: list[Said] = []
+        self.marked: list[str] = []
+        self.view: list[ViewOp] = []
+        self.moved = False
+        self._n = 0
+
+    def next_id(self) -> str:
+        """The id of the next effect of this step."""
+        made = f"{self.old.session}:{self.seq}:{self._n}"
+        self._n += 1
+        return made
+
+    def emit(self, effect: Effect) -> None:
+        """Add an effect to the step; it is pending until it is answered."""
+        self.effects.append(effect)
+        self.pending[effect.id] = Pending(effect=effect, at=self.at)
+
+    def push(self, name: str, event: Event, state: str = "", *, ending: bool = False) -> None:
+        """Queue an event for dispatch, seen by `state` and its ancestors (empty: by everybody)."""
+        scope = frozenset(self.machine.ancestry(state)) if state else None
+        self.queue.append(Queued(name, event, scope, ending, state))
+
+    def show(self, op: ViewOp, tokens: int) -> None:
+        """Change the view and count what the next request grows by."""
+        self.view.append(op)
+        self.add_context(tokens)
+
+    def add_context(self, tokens: int) -> None:
+        """Count tokens of the next request."""
+        usage = self.usage
+        self.usage = msgspec.structs.replace(usage, context=usage.context + tokens)
+
+    def show_text(self, op: ViewOp, text: str) -> None:
+        """Change the view by a text whose tokens are estimated here."""
+        self.show(op, estimate(text))
+
+    def put_blob(self, data: bytes) -> str:
+        """Keep bytes beside the entry; gives back their digest."""
+        key = digest(data)
+        self.blobs[key] = data
+        return key
+
+    def set_call(self, call: Call, **changes: Any) -> Call:
+        """Replace a call in the ledger."""
+        made = msgspec.structs.replace(call, **changes)
+        self.calls[call.id] = made
+        return made
+
+    def arm(self, timer: Timer) -> None:
+        """Arm a timer."""
+        self.timers[timer.id] = timer
+
+    def cancelling(self) -> bool:
+        """Whether cancelled work has not settled yet."""
+        return any(p.status == "cancelling" for p in self.pending.values())
+
+    def freeze(self) -> Snapshot:
+        """The snapshot after this step."""
+        return msgspec.structs.replace(
+            self.old,
+            seq=self.seq,
+            at=self.at,
+            awake=self.awake,
+            configuration=self.configuration,
+            history=self.history,
+            entered=self.entered,
+            vars=self.vars,
+            usage=self.usage,
+            extended=self.extended,
+            activations=self.activations,
+            pending=self.pending,
+            timers=self.timers,
+            kept_timers=self.kept_timers,
+            calls=self.calls,
+            grants=self.grants,
+            inbox=self.inbox,
+            boundaries=self.boundaries,
+            marks=self.marks,
+            chosen=self.chosen,
+            compactions=self.compactions,
+            spent=self.spent,
+            stuck=self.stuck,
+            **self.fixed,
+        )
+
+    def record(self) -> Record:
+        """What this step did besides the snapshot."""
+        return Record(
+            taken=tuple(self.taken),
+            guards=tuple(self.guards),
+            raised=tuple(self.raised),
+            said=tuple(self.said),
+            marks=tuple(self.marked),
+            view=tuple(self.view),
+        )
+
+
+def begin(draft: Draft, event: SessionStarted) -> None:
+    """Entry 0: what the session begins with."""
+    machine = draft.machine
+    inputs = event.inputs
+    try:
+        msgspec.json.decode(inputs, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        inputs, draft.stuck = "{}", "the inputs are no JSON object"
+    draft.fixed.update(
+        machine=event.machine,
+        inputs=inputs,
+        workdir=event.workdir,
+        windows=dict(event.windows),
+        started=draft.at,
+    )
+    for name, field in machine.vars.items():
+        default = field.default if field.default is not None else ZERO[field.type]
+        keep = field.type in ("number", "json")
+        draft.vars[name] = default if keep else msgspec.json.decode(default)
+    if machine.budgets.elapsed is not None:
+        due = draft.awake + machine.budgets.elapsed
+        draft.arm(Timer(id="budget", state="", clock="awake", due=due, purpose="budget"))

@@ -1,0 +1,265 @@
+"""Machine: the compiled spec. Frozen plain data with a digest; no plugin code, no file handles.
+
+Rules of this file:
+1. A machine is complete: a session runs from it alone, whatever happens to the spec file.
+2. No floats: shares are parts per million, money nano-USD, time microseconds.
+3. Each thing a message may have to point at carries its `Place` in the YAML.
+"""
+
+from functools import cached_property
+from typing import Final
+
+import msgspec
+
+from loopspec.codec import digest, encode
+
+FORMAT: Final = 1
+SEMANTICS: Final = 1
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of the machine's parts."""
+
+
+class Place(_Part, frozen=True):
+    """Where in the YAML: 1-based line and column."""
+
+    line: int = 0
+    col: int = 0
+
+    def __str__(self) -> str:
+        """`line:col`."""
+        return f"{self.line}:{self.col}"
+
+
+class Field(_Part, frozen=True):
+    """A declared input or var.
+
+    `type` is `string`, `int`, `bool`, `number` or `json`; `default` is JSON text, None when a value
+    must be given.
+    """
+
+    type: str
+    default: str | None = None
+    description: str = ""
+    place: Place = Place()
+
+
+class Action(_Part, frozen=True):
+    """One action. `do` is `assign`, `say`, `raise`, `mark` or `log`.
+
+    `name` is the var, event or mark; `text` is CEL for `assign` and Jinja2 for `say` and `log`; `to`
+    is `person` or `model` for `say`.
+    """
+
+    do: str
+    name: str = ""
+    text: str = ""
+    to: str = "person"
+    place: Place = Place()
+
+
+class Transition(_Part, frozen=True):
+    """One transition, in document order. `id` is its index in the machine.
+
+    `on` holds event descriptors (`model.replied`, `tool.*`, `*`); `always` has none. `guard` is CEL
+    or empty. `target` is a state path or None (actions only). `internal` as in SCXML.
+    """
+
+    id: int
+    source: str
+    on: tuple[str, ...] = ()
+    guard: str = ""
+    target: str | None = None
+    internal: bool = False
+    actions: tuple[Action, ...] = ()
+    place: Place = Place()
+
+
+class State(_Part, frozen=True):
+    """One state. `type` is `atomic`, `compound`, `parallel`, `history` or `final`.
+
+    `config` is the kind's configuration as JSON text. `after` names the timers armed on entry.
+    `default` is a history state's default target. `outcome` (`done` or `failed`) says what resting
+    in a final state, or in one without a kind, means for whoever started the run.
+    """
+
+    path: str
+    parent: str = ""
+    type: str = "atomic"
+    initial: str = ""
+    deep: bool = False
+    default: str = ""
+    kind: str = ""
+    config: str = "{}"
+    model: str = ""
+    prompt: str = ""
+    boundary: str = ""
+    entry: tuple[Action, ...] = ()
+    exit: tuple[Action, ...] = ()
+    transitions: tuple[int, ...] = ()
+    after: tuple[str, ...] = ()
+    outcome: str = "done"
+    place: Place = Place()
+
+
+class AfterTimer(_Part, frozen=True):
+    """An `after` of a state: raises the event `id` when `delay` microseconds have passed."""
+
+    id: str
+    state: str
+    delay: int
+    clock: str = "wall"
+    place: Place = Place()
+
+
+class Kind(_Part, frozen=True):
+    """A kind of state, as data a plugin declares.
+
+    `shape`: `none` (waits), `one` (one effect) or `each` (one effect per runnable call).
+    `effect`: which effect it emits (a tag of `loopspec.effects`, `perform` for a plugin's own, empty
+    for `none`). `performer` does that effect. `endings` maps each event it can end with to the JSON
+    Schema (text) of its data; empty text for events of loopspec itself. `offers` are commands it
+    usually waits for. `rests`: why a run may stop here (`input`, `approval`, `interrupted`,
+    `suspended` or empty). `takes_inbox`: takes the oldest waiting message on entry. `timer`: the
+    configuration key that holds a duration after which `wait.over` is raised. `schema` is the JSON
+    Schema (text) of its configuration keys. `conversation`: reads or writes the transcript.
+    """
+
+    name: str
+    shape: str
+    effect: str = ""
+    performer: str = ""
+    endings: dict[str, str] = {}
+    offers: tuple[str, ...] = ()
+    rests: str = ""
+    takes_inbox: bool = False
+    timer: str = ""
+    schema: str = '{"type":"object","additionalProperties":false}'
+    conversation: bool = False
+    repeatable: bool = True
+    doc: str = ""
+
+
+class ModelDecl(_Part, frozen=True):
+    """A declared model. Times in microseconds, `window` in tokens (0: ask the provider's tables).
+
+    `params` is JSON text passed to the provider (temperature, max_tokens…). `cache` is how long a
+    reply may be replayed from the response cache, 0 for never.
+    """
+
+    name: str
+    use: str
+    fallbacks: tuple[str, ...] = ()
+    connect: int = 15_000_000
+    first_chunk: int = 60_000_000
+    between_chunks: int = 90_000_000
+    total: int = 600_000_000
+    attempts: int = 5
+    base: int = 1_000_000
+    cap: int = 60_000_000
+    window: int = 0
+    params: str = "{}"
+    unpriced: str = "refuse"
+    cache: int = 0
+    place: Place = Place()
+
+
+class ToolDecl(_Part, frozen=True):
+    """A declared tool. `parameters` is the JSON Schema (text) of its arguments.
+
+    `effect` is `read`, `write` or `irreversible`; `after_crash` is `rerun`, `probe` or `ask`; `paths`
+    names the arguments that are paths in the work directory; `config` is JSON text for the tool.
+    """
+
+    name: str
+    use: str
+    description: str = ""
+    parameters: str = '{"type":"object"}'
+    effect: str = "irreversible"
+    after_crash: str = "ask"
+    paths: tuple[str, ...] = ()
+    command: str = ""
+    total: int = 600_000_000
+    silence: int = 0
+    config: str = "{}"
+    place: Place = Place()
+
+
+class Rule(_Part, frozen=True):
+    """A rule of the envelope. Globs; empty `paths` or `commands` match any."""
+
+    tools: tuple[str, ...]
+    paths: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    reason: str = ""
+    place: Place = Place()
+
+
+class Authority(_Part, frozen=True):
+    """The authority envelope: deny wins over ask, ask over allow; what no rule names is denied."""
+
+    allow: tuple[Rule, ...] = ()
+    ask: tuple[Rule, ...] = ()
+    deny: tuple[Rule, ...] = ()
+
+
+class Budgets(_Part, frozen=True):
+    """What a session may consume; None is unlimited. `usd` in nano-USD, `elapsed` in µs awake."""
+
+    turns: int | None = None
+    tokens: int | None = None
+    usd: int | None = None
+    elapsed: int | None = None
+
+
+class ContextRules(_Part, frozen=True):
+    """When and how far the view is compacted; shares in parts per million of the window."""
+
+    compact_at: int = 800_000
+    target: int = 400_000
+    pin: tuple[str, ...] = ("task", "constraints", "approvals", "open_calls")
+    window: int = 0
+
+
+class Machine(_Part, frozen=True, dict=True):
+    """The compiled spec. Everything a session needs, in one value with one digest."""
+
+    name: str
+    version: str
+    initial: str
+    states: dict[str, State]
+    transitions: tuple[Transition, ...]
+    kinds: dict[str, Kind] = {}
+    inputs: dict[str, Field] = {}
+    vars: dict[str, Field] = {}
+    models: dict[str, ModelDecl] = {}
+    tools: dict[str, ToolDecl] = {}
+    prompts: dict[str, str] = {}
+    prompt_places: dict[str, Place] = {}
+    timers: dict[str, AfterTimer] = {}
+    budgets: Budgets = Budgets()
+    context: ContextRules = ContextRules()
+    authority: Authority = Authority()
+    description: str = ""
+    file: str = ""
+    format: int = FORMAT
+    semantics: int = SEMANTICS
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the machine's canonical bytes."""
+        return digest(encode(self))
+
+    def kind_of(self, path: str) -> Kind | None:
+        """The kind of the state at `path`, None for a plain state."""
+        state = self.states[path]
+        return self.kinds[state.kind] if state.kind else None
+
+    def ancestry(self, path: str) -> tuple[str, ...]:
+        """`path` and its ancestors, innermost first."""
+        out = []
+        while path:
+            out.append(path)
+            path = self.states[path].parent
+        return tuple(out)

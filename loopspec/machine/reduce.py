@@ -1,0 +1,377 @@
+"""Reduce: what each accepted event changes before the chart sees anything.
+
+Rules of this file:
+1. One exhaustive `match` over commands and facts, without a wildcard.
+2. An answer finds its effect by id. A stale id changes nothing: the event is noted. An answer that
+   does not fit its effect says that the performer failed.
+3. An answer to cancelled work is kept as an honest result but does not move the machine.
+"""
+
+from typing import assert_never
+
+import msgspec
+
+from loopspec.effects import (
+    CallModel,
+    Cancel,
+    CompactContext,
+    DecideCalls,
+    Effect,
+    Perform,
+    RestoreBoundary,
+    RunTool,
+    TakeBoundary,
+)
+from loopspec.events import (
+    ApprovalGiven,
+    AttemptFailed,
+    BoundaryFailed,
+    BoundaryTaken,
+    BudgetExtended,
+    ContextCompacted,
+    ContextStuck,
+    EffectAnswered,
+    EffectCancelled,
+    EffectClaimed,
+    EffectFailed,
+    EffectLost,
+    GateDecided,
+    HostSuspended,
+    HostWoke,
+    Kept,
+    ModelOverflowed,
+    ModelReplied,
+    RollbackChosen,
+    RollbackDone,
+    RollbackFailed,
+    RollbackPartial,
+    SessionStarted,
+    TimerFired,
+    TokenUsage,
+    ToolAnswered,
+    UserInterrupted,
+    UserMessage,
+    UserResumed,
+    name_of,
+)
+from loopspec.machine import ledger
+from loopspec.machine.draft import Draft, begin
+from loopspec.machine.work import activation, misfit, retry_or_fail, timer_fired
+from loopspec.record import AddPartial, Replace
+from loopspec.snapshot import Boundary, Pending, Timer
+from loopspec.tokens import estimate
+
+
+def reduce(draft: Draft, event: Kept, by: str) -> None:
+    """Fold one accepted event into the draft and queue what the chart should see."""
+    match event:
+        case SessionStarted():
+            if draft.old.seq < 0:
+                begin(draft, event)
+        case UserMessage() | UserInterrupted() | UserResumed() | HostSuspended() | HostWoke():
+            draft.push(name_of(event), event)
+        case RollbackChosen():
+            draft.chosen = event.boundary or draft.boundaries[-1].id
+            draft.push(name_of(event), event)
+        case ApprovalGiven():
+            ledger.approve(draft, event, by)
+            _approval_settled(draft)
+        case BudgetExtended():
+            _budget_extended(draft, event)
+        case TimerFired():
+            timer_fired(draft, event)
+        case EffectClaimed():
+            _claimed(draft, event)
+        case (
+            EffectLost()
+            | EffectCancelled()
+            | EffectFailed()
+            | EffectAnswered()
+            | ModelReplied()
+            | ModelOverflowed()
+            | AttemptFailed()
+            | GateDecided()
+            | ToolAnswered()
+            | ContextCompacted()
+            | ContextStuck()
+            | BoundaryTaken()
+            | BoundaryFailed()
+            | RollbackDone()
+            | RollbackPartial()
+            | RollbackFailed()
+        ):
+            pending = draft.pending.pop(event.effect, None)
+            if pending is None:
+                return
+            if fault := misfit(pending.effect, event):
+                event = EffectFailed(effect=event.effect, reason=fault)
+            if pending.status == "cancelling":
+                _settled(draft, event, pending.effect)
+            else:
+                _answered(draft, event, pending)
+        case _:
+            assert_never(event)
+
+
+Answer = (
+    EffectLost
+    | EffectCancelled
+    | EffectFailed
+    | EffectAnswered
+    | ModelReplied
+    | ModelOverflowed
+    | AttemptFailed
+    | GateDecided
+    | ToolAnswered
+    | ContextCompacted
+    | ContextStuck
+    | BoundaryTaken
+    | BoundaryFailed
+    | RollbackDone
+    | RollbackPartial
+    | RollbackFailed
+)
+
+
+def _budget_extended(draft: Draft, event: BudgetExtended) -> None:
+    """More of a budget."""
+    draft.extended[event.which] = draft.extended.get(event.which, 0) + event.amount
+    if draft.spent == event.which:
+        draft.spent = ""
+    if event.which == "elapsed" and draft.machine.budgets.elapsed is not None:
+        old = draft.timers.get("budget")
+        due = (old.due if old else draft.awake) + event.amount
+        draft.arm(Timer(id="budget", state="", clock="awake", due=due, purpose="budget"))
+    draft.push(name_of(event), event)
+
+
+def _approval_settled(draft: Draft) -> None:
+    """End every approval state that has nothing left to ask."""
+    ending = ledger.approval_ending(draft)
+    if ending is None:
+        return
+    for path in [p for p in draft.machine.states if p in draft.activations]:
+        kind, act = draft.machine.kind_of(path), draft.activations[path]
+        if kind is not None and kind.rests == "approval" and act.phase == "running":
+            activation(draft, path, phase="ended")
+            draft.push(name_of(ending), ending, path, ending=True)
+
+
+def _claimed(draft: Draft, event: EffectClaimed) -> None:
+    """An effect that may not be repeated is about to begin."""
+    pending = draft.pending.get(event.effect)
+    if pending is not None:
+        draft.pending[event.effect] = msgspec.structs.replace(
+            pending,
+            claimed=True,
+            status="claimed" if pending.status == "open" else pending.status,
+        )
+
+
+def spend(draft: Draft, usage: TokenUsage, turns: int) -> None:
+    """Count what a model call consumed, of failed attempts too."""
+    old = draft.usage
+    priced = usage.cost is not None or not (usage.input_tokens or usage.output_tokens)
+    draft.usage = msgspec.structs.replace(
+        old,
+        turns=old.turns + turns,
+        input_tokens=old.input_tokens + usage.input_tokens,
+        output_tokens=old.output_tokens + usage.output_tokens,
+        cost=old.cost + (usage.cost or 0),
+        unpriced=old.unpriced + (not priced),
+    )
+
+
+def _replied(draft: Draft, event: ModelReplied) -> None:
+    """A complete reply: usage, transcript, proposed calls."""
+    spend(draft, event.usage, turns=1)
+    if event.usage.input_tokens:
+        size = event.usage.input_tokens + event.usage.output_tokens
+        draft.usage = msgspec.structs.replace(draft.usage, context=size)
+    draft.compactions = 0
+    ledger.propose(draft, event)
+
+
+def _settled(draft: Draft, event: Answer, effect: Effect) -> None:
+    """Cancelled work has come to rest; what it did is kept, the machine does not move."""
+    match event:
+        case ModelReplied():
+            _replied(draft, event)
+        case AttemptFailed():
+            spend(draft, event.usage, turns=0)
+            _keep_partial(draft, event.partial)
+        case ToolAnswered():
+            ledger.settle_tool(draft, event)
+        case EffectCancelled():
+            spend(draft, event.usage, turns=0)
+            if isinstance(effect, RunTool):
+                _tool_cancelled(draft, event, effect)
+            elif isinstance(effect, CallModel):
+                _keep_partial(draft, event.partial)
+        case EffectLost() | EffectFailed():
+            if isinstance(effect, RunTool) and (call := draft.calls.get(effect.call)):
+                ledger.ran(draft, call)
+                draft.set_call(call, status="lost", reason=event.reason)
+        case (
+            EffectAnswered()
+            | ModelOverflowed()
+            | GateDecided()
+            | ContextCompacted()
+            | ContextStuck()
+            | BoundaryTaken()
+            | BoundaryFailed()
+            | RollbackDone()
+            | RollbackPartial()
+            | RollbackFailed()
+        ):
+            pass  # nothing of it is kept: the state that wanted it is gone
+
+
+def _keep_partial(draft: Draft, partial: str) -> None:
+    """What had been received of a reply stays visible to the model, marked as unfinished."""
+    if partial.strip():
+        draft.show(AddPartial(), estimate(partial))
+
+
+def _tool_cancelled(draft: Draft, event: EffectCancelled, effect: RunTool) -> None:
+    """A cancelled tool: run later if it had not begun, else an honest, partial result."""
+    call = draft.calls.get(effect.call)
+    if call is None:
+        return
+    if not event.started:
+        ledger.unrun(draft, call)
+        return
+    ledger.ran(draft, call)
+    kept = f"\nOutput until then:\n{event.partial}" if event.partial.strip() else ""
+    ledger.answer(draft, call, f"Interrupted while it ran.{kept}", "interrupted")
+
+
+def _answered(draft: Draft, event: Answer, pending: Pending) -> None:
+    """A wanted answer: fold it and queue the ending it means."""
+    effect = pending.effect
+    state = effect.state
+    match event:
+        case ModelReplied():
+            _replied(draft, event)
+            activation(draft, state, phase="ended")
+            draft.push(name_of(event), event, state, ending=True)
+        case AttemptFailed():
+            spend(draft, event.usage, turns=0)
+            retry_or_fail(draft, event, state)
+        case GateDecided():
+            ledger.decide(draft, event)
+            _gate_ends(draft, state)
+        case ToolAnswered():
+            ledger.settle_tool(draft, event)
+            _tools_go_on(draft, state)
+        case ContextCompacted():
+            before = draft.usage.context
+            draft.view.append(Replace())
+            saved = max(0, event.before - event.after)
+            draft.usage = msgspec.structs.replace(draft.usage, context=max(0, before - saved))
+            draft.compactions += 1
+            activation(draft, state, phase="ended")
+            draft.push(name_of(event), event, state, ending=True)
+        case BoundaryTaken():
+            made = Boundary(
+                id=event.boundary,
+                ref=event.ref,
+                seq=draft.seq,
+                at=draft.at,
+                state=state,
+                method=event.method,
+            )
+            draft.boundaries = (*draft.boundaries, made)[-ledger.MAX_BOUNDARIES :]
+            activation(draft, state, phase="held", boundary=event.boundary)
+        case RollbackDone() | RollbackPartial():
+            assert isinstance(effect, RestoreBoundary)
+            _rolled_back(draft, effect.boundary)
+            activation(draft, state, phase="ended")
+            draft.push(name_of(event), event, state, ending=True)
+        case ModelOverflowed() | ContextStuck() | BoundaryFailed() | RollbackFailed():
+            activation(draft, state, phase="ended")
+            draft.push(name_of(event), event, state, ending=True)
+        case EffectAnswered():
+            activation(draft, state, phase="ended")
+            kind = draft.machine.kind_of(state)
+            if kind is None or not kind.endings.get(event.name):
+                draft.stuck = f"`{event.name}` is no ending of the kind of `{state}`"
+                return
+            draft.push(event.name, event, state, ending=True)
+        case EffectLost():
+            if isinstance(effect, RunTool) and (call := draft.calls.get(effect.call)):
+                ledger.ran(draft, call)
+                draft.set_call(call, status="lost", reason=event.reason)
+            activation(draft, state, phase="ended")
+            draft.push(name_of(event), event, state, ending=True)
+        case EffectCancelled():
+            # Nobody asked for it: the performer gave up by itself. Treated as a failure.
+            spend(draft, event.usage, turns=0)
+            reason = "the work was cancelled from outside"
+            _failed(draft, EffectFailed(effect=event.effect, reason=reason), effect)
+        case EffectFailed():
+            _failed(draft, event, effect)
+
+
+def _rolled_back(draft: Draft, boundary: str) -> None:
+    """Boundaries after the one that was restored describe work that is gone.
+
+    Their acts that cannot be undone are still in the world: an earlier rollback must name them too.
+    """
+    ids = [b.id for b in draft.boundaries]
+    if boundary in ids:
+        *before, restored = draft.boundaries[: ids.index(boundary) + 1]
+        remaining = restored.remaining
+        for gone in draft.boundaries[len(before) + 1 :]:
+            remaining = ledger.merged(remaining, gone.remaining)
+        restored = msgspec.structs.replace(restored, remaining=remaining)
+        draft.boundaries = (*before, restored)
+    draft.chosen = ""
+
+
+def _gate_ends(draft: Draft, state: str) -> None:
+    """Queue the gate's ending."""
+    ending = ledger.gate_ending(draft)
+    activation(draft, state, phase="ended")
+    draft.push(name_of(ending), ending, state, ending=True)
+
+
+def _tools_go_on(draft: Draft, state: str) -> None:
+    """Run the next calls once the last batch has answered; end when none is left."""
+    if any(isinstance(p.effect, RunTool) for p in draft.pending.values()):
+        return
+    if draft.activations[state].phase == "running":
+        activation(draft, state, phase="held")
+
+
+def _failed(draft: Draft, event: EffectFailed, effect: Effect) -> None:
+    """A performer could not work at all: every sort of effect fails in its own honest way."""
+    state, reason = effect.state, event.reason
+    ending: BoundaryFailed | RollbackFailed | ContextStuck | EffectFailed
+    match effect:
+        case CallModel():
+            failed = AttemptFailed(effect=effect.id, reason="provider", detail=reason)
+            retry_or_fail(draft, failed, state)
+            return
+        case DecideCalls():
+            ledger.deny_all(draft, reason)
+            _gate_ends(draft, state)
+            return
+        case RunTool():
+            if call := draft.calls.get(effect.call):
+                ledger.ran(draft, call)
+                ledger.answer(draft, call, reason, "error")
+            _tools_go_on(draft, state)
+            return
+        case CompactContext():
+            ending = ContextStuck(effect=effect.id, reason=reason)
+        case TakeBoundary():
+            ending = BoundaryFailed(effect=effect.id, reason=reason)
+        case RestoreBoundary():
+            ending = RollbackFailed(effect=effect.id, reason=reason)
+        case Perform() | Cancel():
+            ending = event
+        case _:
+            assert_never(effect)
+    activation(draft, state, phase="ended")
+    draft.push(name_of(ending), ending, state, ending=True)

@@ -1,0 +1,350 @@
+"""Work: what an active state's kind does, and when.
+
+Rules of this file:
+1. Nothing starts while cancelled work has not settled: a rollback never runs beside a living writer,
+   and the next request holds what the last one left.
+2. Budgets are checked before work is emitted; a spent one raises `budget.exhausted` instead.
+3. A kind is dispatched by the effect it declares, never by its name.
+"""
+
+import json
+from typing import Final
+
+import msgspec
+
+from loopspec.effects import (
+    CallModel,
+    CompactContext,
+    DecideCalls,
+    Effect,
+    Perform,
+    RestoreBoundary,
+    RunTool,
+    TakeBoundary,
+)
+from loopspec.events import (
+    AttemptFailed,
+    BoundaryFailed,
+    BoundaryTaken,
+    BudgetExhausted,
+    ContextCompacted,
+    ContextPressed,
+    ContextStuck,
+    EffectAnswered,
+    EffectCancelled,
+    EffectFailed,
+    EffectLost,
+    ErrorExecution,
+    GateDecided,
+    Kept,
+    ModelFailed,
+    ModelOverflowed,
+    ModelReplied,
+    Raised,
+    RollbackDone,
+    RollbackFailed,
+    RollbackPartial,
+    TimerFired,
+    ToolAnswered,
+    UserMessage,
+    WaitOver,
+    name_of,
+)
+from loopspec.machine import ledger
+from loopspec.machine.dispatch import context_of
+from loopspec.machine.draft import Draft
+from loopspec.machine.model import Kind, ModelDecl, State
+from loopspec.machine.texts import TextError, render
+from loopspec.snapshot import Timer
+from loopspec.tokens import estimate
+
+PPM: Final = 1_000_000
+BUDGETS: Final = ("turns", "tokens", "usd", "elapsed")
+ANSWERS: Final[dict[type, tuple[type, ...]]] = {
+    CallModel: (ModelReplied, ModelOverflowed, AttemptFailed),
+    DecideCalls: (GateDecided,),
+    RunTool: (ToolAnswered,),
+    CompactContext: (ContextCompacted, ContextStuck),
+    TakeBoundary: (BoundaryTaken, BoundaryFailed),
+    RestoreBoundary: (RollbackDone, RollbackPartial, RollbackFailed),
+    Perform: (EffectAnswered,),
+}
+"""What may answer each effect, besides that it was lost, cancelled or could not be done."""
+
+
+def misfit(effect: Effect, event: Kept) -> str:
+    """Why an event cannot be the answer to this effect, empty if it can."""
+    if isinstance(event, EffectLost | EffectCancelled | EffectFailed):
+        return ""
+    if not isinstance(event, ANSWERS.get(type(effect), ())):
+        return f"the performer answered with `{name_of(event)}`"
+    if isinstance(event, ToolAnswered) and isinstance(effect, RunTool):
+        return "" if event.call == effect.call else "the performer answered for another call"
+    return ""
+
+
+def activation(draft: Draft, path: str, **changes: str | int) -> None:
+    """Change what is known about an active state's kind (nothing, if the state was left)."""
+    old = draft.activations.get(path)
+    if old is not None:
+        draft.activations[path] = msgspec.structs.replace(old, **changes)
+
+
+def settle(draft: Draft) -> bool:
+    """Start what waits to start; whether anything changed."""
+    if draft.cancelling():
+        return False
+    changed = False
+    for path in [p for p in draft.machine.states if p in draft.activations]:
+        if draft.activations[path].phase == "held":
+            changed = True
+            _start(draft, path)
+            if draft.queue:
+                break
+    return changed
+
+
+def _start(draft: Draft, path: str) -> None:
+    """Start one state's kind."""
+    state = draft.machine.states[path]
+    kind = draft.machine.kinds[state.kind]
+    activation(draft, path, phase="running")
+    match kind.effect:
+        case "":
+            _wait(draft, state, kind)
+        case "call_model":
+            _call_model(draft, state)
+        case "decide_calls":
+            _decide(draft, state)
+        case "run_tool":
+            _run_tools(draft, state)
+        case "compact_context":
+            _compact(draft, state)
+        case "restore_boundary":
+            _restore(draft, state)
+        case _:
+            draft.emit(
+                Perform(id=draft.next_id(), state=path, kind=kind.name, config=state.config)
+            )
+
+
+def _wait(draft: Draft, state: State, kind: Kind) -> None:
+    """A kind without an effect: takes a waiting message, ends what has nothing to ask, arms a timer."""
+    if kind.takes_inbox and draft.inbox:  # it leaves the inbox when a transition takes it
+        oldest = draft.inbox[0]
+        message = UserMessage(text=oldest.text, tokens=oldest.tokens)
+        draft.push(name_of(message), message, state.path)
+    if kind.rests == "approval":
+        ending = ledger.approval_ending(draft)
+        if ending is not None:
+            activation(draft, state.path, phase="ended")
+            draft.push(name_of(ending), ending, state.path, ending=True)
+    if kind.timer:
+        delay = int(json.loads(state.config).get(kind.timer, 0))
+        key = f"wait:{state.path}"
+        due = draft.kept_timers.pop(key, draft.at + delay)
+        draft.arm(Timer(id=key, state=state.path, clock="wall", due=due, purpose="wait"))
+
+
+def _spent(draft: Draft, *, turns: bool) -> str:
+    """The budget that is spent, empty if none is; turns count only before a model call."""
+    budgets, usage, more = draft.machine.budgets, draft.usage, draft.extended
+
+    def over(limit: int | None, used: int, which: str) -> bool:
+        return limit is not None and used >= limit + more.get(which, 0)
+
+    if turns and over(budgets.turns, usage.turns, "turns"):
+        return "turns"
+    if over(budgets.tokens, usage.tokens, "tokens"):
+        return "tokens"
+    if over(budgets.usd, usage.cost, "usd"):
+        return "usd"
+    return "elapsed" if draft.spent == "elapsed" else ""
+
+
+def _stopped_by_budget(draft: Draft, path: str, *, turns: bool = False) -> bool:
+    """Raise `budget.exhausted` instead of working, if a budget is spent."""
+    which = _spent(draft, turns=turns)
+    if not which:
+        return False
+    draft.spent = which
+    activation(draft, path, phase="ended")
+    draft.push("budget.exhausted", BudgetExhausted(which=which), path, ending=True)
+    return True
+
+
+def _call_model(draft: Draft, state: State) -> None:
+    """Ask the model, unless a budget is spent or the view presses against the window."""
+    path, machine = state.path, draft.machine
+    if _stopped_by_budget(draft, path, turns=True):
+        return
+    decl = machine.models[state.model]
+    ledger.close(draft)
+    system, unseen = "", 0
+    if state.prompt:
+        try:
+            text = render(machine.prompts[state.prompt], context_of(draft, {}))
+        except TextError as err:
+            place = str(machine.prompt_places.get(state.prompt, state.place))
+            fault = f"prompt `{state.prompt}` at {place}: {err}"
+            activation(draft, path, phase="ended")
+            raised = ErrorExecution(place=place, error=fault, event="")
+            draft.push(name_of(raised), raised, path)
+            return
+        system = draft.put_blob(text.encode())
+        # Once a provider has counted a request, the count holds the prompt too.
+        unseen = 0 if draft.usage.input_tokens else estimate(text)
+    if _pressed(draft, decl, path, unseen):
+        return
+    act = draft.activations[path]
+    names = (decl.use, *decl.fallbacks)
+    draft.emit(
+        CallModel(
+            id=draft.next_id(),
+            state=path,
+            model=decl.name,
+            use=names[min(act.rung, len(names) - 1)],
+            system=system,
+            attempt=act.attempt + 1,
+            rung=act.rung,
+        )
+    )
+
+
+def window_of(draft: Draft, decl: ModelDecl) -> int:
+    """The window in tokens, 0 if nobody knows: the spec's word, else what the driver found."""
+    windows = draft.fixed.get("windows", draft.old.windows)
+    return draft.machine.context.window or decl.window or int(windows.get(decl.name, 0))
+
+
+def _pressed(draft: Draft, decl: ModelDecl, path: str, unseen: int) -> bool:
+    """Raise `context.pressed` instead of calling, once per reply: then the provider has the word.
+
+    `unseen` is what the request holds besides the view.
+    """
+    window = window_of(draft, decl)
+    size = draft.usage.context + unseen
+    limit = window * draft.machine.context.compact_at // PPM
+    if not window or size <= limit or draft.compactions:
+        return False
+    activation(draft, path, phase="ended")
+    pressed = ContextPressed(tokens=size, window=window)
+    draft.push(name_of(pressed), pressed, path, ending=True)
+    return True
+
+
+def _decide(draft: Draft, state: State) -> None:
+    """Put proposed calls before the gate; without any, the ledger says how it ends."""
+    proposed = tuple(c.id for c in ledger.in_order(draft) if c.status == "proposed")
+    if proposed:
+        draft.emit(DecideCalls(id=draft.next_id(), state=state.path, calls=proposed))
+        return
+    ending = ledger.gate_ending(draft)
+    activation(draft, state.path, phase="ended")
+    draft.push(name_of(ending), ending, state.path, ending=True)
+
+
+def _run_tools(draft: Draft, state: State) -> None:
+    """Run what may run, behind a boundary if anything writes."""
+    path = state.path
+    ready = ledger.runnable(draft)
+    if not ready:
+        ending = ledger.tools_ending(draft)
+        activation(draft, path, phase="ended")
+        draft.push(name_of(ending), ending, path, ending=True)
+        return
+    if _stopped_by_budget(draft, path):
+        return
+    act = draft.activations[path]
+    if state.boundary and not act.boundary and any(c.effect != "read" for c in ready):
+        activation(draft, path, phase="boundary")
+        draft.emit(
+            TakeBoundary(id=draft.next_id(), state=path, boundary=f"b{draft.seq}")
+        )
+        return
+    ledger.run_next(draft, path)
+
+
+def _compact(draft: Draft, state: State) -> None:
+    """Make the view smaller; each further time since the last reply aims at half as much."""
+    if _stopped_by_budget(draft, state.path):
+        return
+    windows = [w for m in draft.machine.models.values() if (w := window_of(draft, m))]
+    size = min(windows) if windows else draft.usage.context
+    target = size * draft.machine.context.target // PPM >> draft.compactions
+    draft.emit(
+        CompactContext(
+            id=draft.next_id(), state=state.path, target=max(1, target), level=draft.compactions
+        )
+    )
+
+
+def _restore(draft: Draft, state: State) -> None:
+    """Put the workspace back at the chosen boundary (the newest, if none was chosen)."""
+    ids = [b.id for b in draft.boundaries]
+    wanted = draft.chosen or (ids[-1] if ids else "")
+    if wanted not in ids:
+        activation(draft, state.path, phase="ended")
+        none = RollbackFailed(effect="", reason="there is no boundary to roll back to")
+        draft.push(name_of(none), none, state.path, ending=True)
+        return
+    since = draft.boundaries[ids.index(wanted) :]
+    remaining = tuple(r for b in since for r in b.remaining)
+    draft.emit(
+        RestoreBoundary(
+            id=draft.next_id(),
+            state=state.path,
+            boundary=wanted,
+            ref=since[0].ref,
+            remaining=remaining,
+        )
+    )
+
+
+def retry_or_fail(draft: Draft, event: AttemptFailed, path: str) -> None:
+    """Choose the next rung after a failed attempt: retry later, the next model, or `model.failed`."""
+    act = draft.activations.get(path)
+    if act is None:
+        return
+    decl = draft.machine.models[draft.machine.states[path].model]
+    tried, failures = act.attempt + 1, act.failures + 1
+    if event.retryable and tried < decl.attempts:
+        backoff = min(decl.cap, decl.base << min(tried - 1, 40)) * event.jitter // PPM
+        delay = max(event.retry_after, backoff)
+        activation(draft, path, phase="retrying", attempt=tried, failures=failures)
+        timer = Timer(
+            id=f"retry:{path}",
+            state=path,
+            clock="awake",
+            due=draft.awake + delay,
+            purpose="retry",
+        )
+        draft.arm(timer)
+    elif act.rung < len(decl.fallbacks):
+        activation(
+            draft, path, phase="held", attempt=0, rung=act.rung + 1, failures=failures
+        )
+    else:
+        activation(draft, path, phase="ended", failures=failures)
+        ended = ModelFailed(reason=event.reason, detail=event.detail, attempts=failures)
+        draft.push(name_of(ended), ended, path, ending=True)
+
+
+def timer_fired(draft: Draft, event: TimerFired) -> None:
+    """A timer came due; unarmed ones are noted."""
+    timer = draft.timers.pop(event.timer, None)
+    if timer is None:
+        return
+    match timer.purpose:
+        case "after":
+            draft.push(timer.id, Raised(name=timer.id), timer.state)
+        case "retry":
+            activation(draft, timer.state, phase="held")
+        case "wait":
+            activation(draft, timer.state, phase="ended")
+            draft.push("wait.over", WaitOver(), timer.state, ending=True)
+        case "budget":
+            draft.spent = "elapsed"
+            draft.push("budget.exhausted", BudgetExhausted(which="elapsed"))
+        case other:
+            raise AssertionError(f"no timer has the purpose {other!r}")

@@ -1,0 +1,252 @@
+"""The door to litellm: import, keys, windows, prices, and the scripted provider's registration.
+
+Rules of this file:
+1. litellm is imported in one place, `load`, never on the command line's start path (it takes
+   seconds and 160 MB), and never on the event loop.
+2. It is silent, offline but for the call itself, and decides nothing: no telemetry, no callbacks,
+   no retries, no price list from the network, no `.env` of whatever directory we are in.
+3. A price or a window nobody knows is unknown (None, 0 tokens), never guessed.
+"""
+
+import logging
+import os
+import threading
+import warnings
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from importlib import import_module
+from typing import Any, Final
+
+from loopspec.performers import scripted
+from loopspec.performers.scripted import Piece, ScriptedFault
+
+NANO: Final = 1_000_000_000
+LOCAL: Final = frozenset(
+    {"ollama", "ollama_chat", "lm_studio", "vllm", "hosted_vllm", "llamafile", "scripted"}
+)
+KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "openai": ("OPENAI_API_KEY",),
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "groq": ("GROQ_API_KEY",),
+    "mistral": ("MISTRAL_API_KEY",),
+    "openrouter": ("OPENROUTER_API_KEY", "OR_API_KEY"),
+    "deepseek": ("DEEPSEEK_API_KEY",),
+    "xai": ("XAI_API_KEY",),
+    "azure": ("AZURE_API_KEY",),
+    "together_ai": ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY", "TOGETHER_AI_API_KEY"),
+    "cohere": ("COHERE_API_KEY", "CO_API_KEY"),
+    "fireworks_ai": ("FIREWORKS_AI_API_KEY", "FIREWORKS_API_KEY", "FIREWORKSAI_API_KEY"),
+    "perplexity": ("PERPLEXITYAI_API_KEY", "PERPLEXITY_API_KEY"),
+}
+_BARE: Final = (("gpt-", "openai"), ("chatgpt-", "openai"), ("claude-", "anthropic"))
+_KEPT_ENV: Final = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+}
+# Only while importing: tools inherit our environment, and a tool may well want the network.
+# LITELLM_MODE keeps litellm from reading `.env` into our environment (and so into every tool's).
+_IMPORT_ENV: Final = {"HF_HUB_OFFLINE": "1", "LITELLM_MODE": "PRODUCTION"}
+_LOGGERS: Final = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
+_LOCK: Final = threading.Lock()
+_loaded: list[Any] = []
+
+
+def load() -> Any:
+    """The litellm module, set up. Takes seconds the first time: call it in a thread."""
+    with _LOCK:
+        if not _loaded:
+            os.environ.update(_KEPT_ENV)
+            with _environment(_IMPORT_ENV):
+                lib = import_module("litellm")
+            _set_up(lib)
+            _loaded.append(lib)
+        return _loaded[0]
+
+
+def provider_of(use: str) -> str:
+    """The provider a model name begins with, empty when it does not say."""
+    if "/" in use:
+        return use.split("/", 1)[0]
+    return next((provider for start, provider in _BARE if use.startswith(start)), "")
+
+
+def missing_key(use: str, params: Mapping[str, Any] | None = None) -> str | None:
+    """The environment variable a model needs and does not find; None when nothing is missing.
+
+    Local providers need none, nor does a model whose `params` name an `api_base` of their own.
+    """
+    provider = provider_of(use)
+    if provider in LOCAL or "api_base" in (params or {}):
+        return None
+    names = KEYS.get(provider)
+    if names is None:
+        missing = load().validate_environment(use).get("missing_keys", [])
+        return str(missing[0]) if missing else None
+    if not any(os.environ.get(name) for name in names):
+        return names[0]
+    if provider == "azure" and not os.environ.get("AZURE_API_BASE"):
+        return "AZURE_API_BASE"
+    return None
+
+
+def window_of(use: str) -> int:
+    """The most input tokens a model takes, 0 for unknown; a bad script raises `LoopspecError`."""
+    if provider_of(use) == "scripted":
+        return scripted.load(use).content.window
+    found = _facts(use)
+    return int(found.get("max_input_tokens") or found.get("max_tokens") or 0)
+
+
+def priced(use: str) -> bool:
+    """Whether what a model costs is known (a scripted one costs what its script says)."""
+    if provider_of(use) == "scripted":
+        return True
+    found = _facts(use)
+    return "input_cost_per_token" in found or "output_cost_per_token" in found
+
+
+def cost_of(use: str, usage: Any) -> int | None:
+    """What litellm's `usage` costs in nano-USD; None when nobody knows."""
+    told = getattr(usage, "cost", None)
+    if provider_of(use) == "scripted":
+        return _nano(told or 0)
+    if provider_of(use) == "openrouter" and isinstance(told, int | float):
+        return _nano(told)
+    if not priced(use):
+        return None
+    try:
+        parts = load().cost_per_token(model=use, usage_object=usage)
+    except Exception:
+        # litellm raises many classes for a model it cannot price; each of them means unknown.
+        return None
+    return sum(_nano(part) for part in parts)
+
+
+def usage_of(input_tokens: int, output_tokens: int) -> Any:
+    """litellm's usage value for tokens we estimated ourselves."""
+    return load().Usage(
+        prompt_tokens=input_tokens,
+        completion_tokens=output_tokens,
+        total_tokens=input_tokens + output_tokens,
+    )
+
+
+def _nano(usd: Any) -> int:
+    """Nano-USD of an amount in USD; through text, so that 0.001 is what it says."""
+    return round(Decimal(str(usd)) * NANO)
+
+
+def _facts(use: str) -> Mapping[str, Any]:
+    """litellm's own row about a model; empty when it has none. Never asks the network."""
+    table: Mapping[str, Any] = load().model_cost
+    bare = use.split("/", 1)[1] if "/" in use else use
+    found = table.get(use)
+    if found is None:
+        found = table.get(bare, {})
+        owner = str(found.get("litellm_provider", ""))
+        # The bare name may be another provider's model with another price.
+        if "/" in use and owner.removesuffix("_chat") != provider_of(use):
+            return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _set_up(lib: Any) -> None:
+    """Make litellm silent and passive, and register the scripted provider."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [logging.NullHandler()]
+        logger.propagate = False
+        logger.setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", module=r"(litellm|pydantic|openai)(\.|$)")
+    lib.suppress_debug_info = True
+    lib.set_verbose = False
+    lib.telemetry = False
+    lib.num_retries = 0
+    lib.callbacks = []
+    lib.success_callback = []
+    lib.failure_callback = []
+    # aiohttp warns on stderr about sessions a closing loop leaves behind; httpx does not.
+    lib.disable_aiohttp_transport = True
+    # Counting tokens of a Llama name would download a tokenizer.
+    lib.disable_hf_tokenizer_download = True
+    # litellm ends a stream with an error after 100 equal chunks; a long table row is not an error.
+    lib.REPEATED_STREAMING_CHUNK_LIMIT = 1_000_000_000
+    lib.custom_provider_map = [{"provider": "scripted", "custom_handler": _Handler(lib)}]
+    import_module("litellm.utils").custom_llm_setup()
+
+
+class _HttpFault(Exception):
+    """An HTTP-like error as litellm expects it of a custom provider."""
+
+    def __init__(self, lib: Any, fault: ScriptedFault) -> None:
+        super().__init__(fault.message)
+        httpx = import_module("httpx")
+        after = {"retry-after": f"{fault.retry_after:g}"} if fault.retry_after else {}
+        self.status_code = fault.status
+        self.message = fault.message
+        self.response = httpx.Response(
+            fault.status, headers=after, request=httpx.Request("POST", "http://scripted.invalid/")
+        )
+        self.litellm_response_headers = self.response.headers
+
+
+class _Handler:
+    """The scripted provider as a litellm `CustomLLM` (whose streaming half is all we use)."""
+
+    def __init__(self, lib: Any) -> None:
+        self._lib = lib
+        self._types = import_module("litellm.types.utils")
+
+    async def astreaming(self, model: str, messages: Any, **_: Any) -> AsyncIterator[Any]:
+        """Play the script `model` names, as litellm's own chunks."""
+        pieces = scripted.load(scripted.PREFIX + model).play(messages)
+        try:
+            async for piece in pieces:
+                yield self._chunk(model, piece)
+        except ScriptedFault as fault:
+            raise _HttpFault(self._lib, fault) from None
+        finally:
+            await pieces.aclose()
+
+    def _chunk(self, model: str, piece: Piece) -> Any:
+        """One piece as a chunk of the OpenAI sort."""
+        delta: dict[str, Any] = {"role": "assistant"}
+        if piece.thinking:
+            delta["reasoning_content"] = piece.thinking
+            delta["thinking_blocks"] = [{"type": "thinking", "thinking": piece.thinking}]
+        if piece.signature:
+            delta["thinking_blocks"] = [
+                {"type": "thinking", "thinking": "", "signature": piece.signature}
+            ]
+        if piece.call:
+            index, tool, args = piece.call
+            function = {"name": tool or None, "arguments": args}
+            call = {"index": index, "type": "function", "function": function}
+            delta["tool_calls"] = [{**call, "id": f"scripted-{index}" if tool else None}]
+        if piece.text:
+            delta["content"] = piece.text
+        choice = self._types.StreamingChoices(
+            index=0, delta=self._types.Delta(**delta), finish_reason=piece.finish or None
+        )
+        chunk = self._types.ModelResponseStream(model=model, choices=[choice])
+        if piece.usage:
+            chunk.usage = usage_of(piece.usage.input_tokens, piece.usage.output_tokens)
+            chunk.usage.cost = piece.usage.cost / NANO
+        return chunk

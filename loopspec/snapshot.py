@@ -1,0 +1,180 @@
+"""Snapshot: where a session stands. A cache of folding the journal, never a second truth.
+
+Rules of this file:
+1. Everything here is small: bodies of messages, arguments and outputs stay in the journal.
+2. Every field is plain data with a canonical encoding; no floats.
+3. Only `loopspec.machine` makes new snapshots; `journal.fold` applies recorded patches.
+"""
+
+import msgspec
+
+from loopspec.effects import Effect
+
+OPEN_STATUSES = ("proposed", "allowed", "asked", "granted", "denied", "running", "lost")
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of the snapshot's parts."""
+
+
+class Call(_Part, frozen=True):
+    """A tool call in the ledger.
+
+    `status` is one of `proposed, allowed, asked, granted, denied, running, lost, answered`;
+    `effect` is the tool's effect class (`read`, `write`, `irreversible`); `reason` says why it was
+    denied or lost; `seq` and `index` find the arguments in the journal.
+    """
+
+    id: str
+    tool: str
+    args_hash: str
+    seq: int
+    index: int
+    status: str = "proposed"
+    effect: str = "irreversible"
+    rule: str = ""
+    reason: str = ""
+
+
+class Grant(_Part, frozen=True):
+    """A widening of authority a person gave.
+
+    `scope` `call` binds to `args_hash` and is used once (`uses` 1); `tool` holds for the session
+    (`uses` -1). `expires` is UTC microseconds, 0 for never.
+    """
+
+    id: str
+    scope: str
+    tool: str
+    args_hash: str = ""
+    approver: str = ""
+    expires: int = 0
+    uses: int = -1
+
+
+class Usage(_Part, frozen=True):
+    """What the session consumed. `cost` is nano-USD; `unpriced` counts replies of unknown price."""
+
+    turns: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: int = 0
+    unpriced: int = 0
+    calls: int = 0
+    context: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out, of failed attempts too."""
+        return self.input_tokens + self.output_tokens
+
+
+class Timer(_Part, frozen=True):
+    """A timer: `clock` is `wall` or `awake`, `due` is microseconds of that clock.
+
+    `purpose`: `after` (raise the state's `after` transition), `retry`, `wait` or `budget`.
+    """
+
+    id: str
+    state: str
+    clock: str
+    due: int
+    purpose: str = "after"
+
+
+class Pending(_Part, frozen=True):
+    """An effect without an answer. `status` is `open`, `claimed` or `cancelling`."""
+
+    effect: Effect
+    at: int
+    status: str = "open"
+    claimed: bool = False
+
+
+class Activation(_Part, frozen=True):
+    """What an active state with a kind is doing.
+
+    `phase`: `held` (waits for cancelled work to settle), `boundary` (waits for its rollback point),
+    `running` (its effects are out, or it waits for an event), `retrying` (waits to try again),
+    `ended`. `attempt` counts tries of the model on the current `rung` (0: the declared one, then its
+    fallbacks); `failures` counts all that failed.
+    """
+
+    kind: str
+    phase: str = "held"
+    since: int = 0
+    boundary: str = ""
+    attempt: int = 0
+    rung: int = 0
+    failures: int = 0
+
+
+class Boundary(_Part, frozen=True):
+    """A recorded point the workspace can be rolled back to."""
+
+    id: str
+    ref: str
+    seq: int
+    at: int
+    state: str = ""
+    method: str = ""
+    remaining: tuple[str, ...] = ()
+
+
+class Waiting(_Part, frozen=True):
+    """A message in the inbox: it stands in journal entry `seq`."""
+
+    seq: int
+    text: str
+    tokens: int = 0
+
+
+class Snapshot(_Part, frozen=True):
+    """Where a session stands after entry `seq`.
+
+    `configuration` holds every active state path, ancestors included, in document order; `entered`
+    when each was entered (UTC µs). `kept_timers` are due times kept over a suspension.
+    `compactions` counts since the last reply. `chosen` is the boundary a person wants back.
+    `stuck` says why nothing can move (empty: it can). `spent` names the exhausted budget.
+    """
+
+    session: str
+    machine: str
+    seq: int = -1
+    started: int = 0
+    at: int = 0
+    awake: int = 0
+    inputs: str = "{}"
+    workdir: str = ""
+    windows: dict[str, int] = {}
+    configuration: tuple[str, ...] = ()
+    history: dict[str, tuple[str, ...]] = {}
+    entered: dict[str, int] = {}
+    vars: dict[str, str | int | bool] = {}
+    usage: Usage = Usage()
+    extended: dict[str, int] = {}
+    activations: dict[str, Activation] = {}
+    pending: dict[str, Pending] = {}
+    timers: dict[str, Timer] = {}
+    kept_timers: dict[str, int] = {}
+    calls: dict[str, Call] = {}
+    grants: dict[str, Grant] = {}
+    inbox: tuple[Waiting, ...] = ()
+    boundaries: tuple[Boundary, ...] = ()
+    marks: dict[str, int] = {}
+    chosen: str = ""
+    compactions: int = 0
+    spent: str = ""
+    stuck: str = ""
+
+
+class Patch(_Part, frozen=True):
+    """The difference between two snapshots.
+
+    `set` holds replaced fields; `put` and `drop` hold changed and removed keys of map fields. All
+    values are the fields' plain data.
+    """
+
+    set: dict[str, msgspec.Raw] = {}
+    put: dict[str, dict[str, msgspec.Raw]] = {}
+    drop: dict[str, tuple[str, ...]] = {}

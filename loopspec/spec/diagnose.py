@@ -1,0 +1,194 @@
+"""Diagnostics: every fault of a spec, with its place, the remedy and what may have been meant.
+
+Rules of this file:
+1. A diagnostic names the place, the fault and the remedy; its code stands in `codes.CODES`.
+2. All faults are collected and shown at once, in the order of their places.
+3. Text from the spec is shown without control characters and never longer than a line.
+"""
+
+import difflib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from loopspec.errors import BadSpec
+from loopspec.spec.codes import CODES
+
+LINE_BREAK: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+_WIDTH: Final = 100
+_WORD: Final = 60
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One fault. `severity` is `error` or `warning`; line and column count from 1 (0: all)."""
+
+    code: str
+    severity: str
+    file: str
+    line: int
+    col: int
+    fault: str
+    remedy: str
+    near: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """`file:line:col`, or the file alone when the fault is about all of it."""
+        return f"{self.file}:{self.line}:{self.col}" if self.line else self.file
+
+
+class Located(Protocol):
+    """Anything with a 1-based place in the source."""
+
+    @property
+    def line(self) -> int:
+        """The line."""
+
+    @property
+    def col(self) -> int:
+        """The column."""
+
+
+class SourceError(BadSpec):
+    """A document that cannot be used; `diagnostics` holds every fault, the first is the text."""
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        """`diagnostics` holds at least one, in the order they are to be told."""
+        first = diagnostics[0]
+        super().__init__(first.fault, place=first.place, remedy=first.remedy)
+        self.diagnostics = tuple(diagnostics)
+
+
+class Diagnostics:
+    """Collects the faults of one file."""
+
+    def __init__(self, file: str) -> None:
+        """`file` is its name in messages."""
+        self.file = file
+        self._found: list[Diagnostic] = []
+
+    def add(
+        self,
+        code: str,
+        at: Located | None,
+        fault: str,
+        remedy: str,
+        near: Iterable[str] = (),
+        severity: str = "error",
+    ) -> None:
+        """Note a fault at `at` (None: the whole file); raises `KeyError` for an unknown code."""
+        CODES[code]
+        line, col = (at.line, at.col) if at is not None else (0, 0)
+        found = Diagnostic(code, severity, self.file, line, col, fault, remedy, tuple(near))
+        if found not in self._found:
+            self._found.append(found)
+
+    def extend(self, more: Iterable[Diagnostic]) -> None:
+        """Take over faults found elsewhere."""
+        self._found.extend(more)
+
+    def sorted(self) -> list[Diagnostic]:
+        """Every fault, ordered by place, then code, then text."""
+        return sorted(self._found, key=lambda d: (d.file, d.line, d.col, d.code, d.fault))
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything found is an error."""
+        return any(d.severity == "error" for d in self._found)
+
+
+def nearest(word: str, names: Iterable[str], limit: int = 3) -> tuple[str, ...]:
+    """The names most like `word`, best first; also those whose last dotted part is like it."""
+    if not word or len(word) > _WORD:
+        return ()
+    known = list(dict.fromkeys(names))
+    close = difflib.get_close_matches(word, known, n=limit, cutoff=0.7)
+    if len(close) < limit and "." not in word:
+        tails = {name: name.rsplit(".", 1)[-1] for name in known if "." in name}
+        like = set(difflib.get_close_matches(word, set(tails.values()), n=limit, cutoff=0.75))
+        close += [name for name, tail in tails.items() if tail in like and name not in close]
+    return tuple(close[:limit])
+
+
+def quote(text: str) -> str:
+    """`text` between backticks, on one line, without control characters, at most 60 long."""
+    clean = _clean(text)
+    return f"`{clean if len(clean) <= _WORD else clean[: _WORD - 1] + '…'}`"
+
+
+def listing(names: Iterable[str], limit: int = 12) -> str:
+    """Names as a sentence fragment: `a`, `b` and 3 more."""
+    known = list(names)
+    shown = ", ".join(quote(name) for name in known[:limit])
+    more = len(known) - limit
+    return f"{shown} and {more} more" if more > 0 else shown or "none"
+
+
+def render_text(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> str:
+    """For a terminal: each fault with its source line, a caret and the remedy.
+
+    `sources` maps a diagnostic's file to its text; without one the line is left out.
+    """
+    lines: dict[str, list[str]] = {f: LINE_BREAK.split(text) for f, text in sources.items()}
+    return "\n".join(_block(d, lines.get(d.file, [])) for d in diagnostics)
+
+
+def render_json(diagnostics: Iterable[Diagnostic]) -> str:
+    """For a program: a JSON array, one object per fault, in the given order."""
+    return json.dumps(
+        [
+            {
+                "code": d.code,
+                "title": CODES[d.code],
+                "severity": d.severity,
+                "file": d.file,
+                "line": d.line,
+                "col": d.col,
+                "fault": d.fault,
+                "remedy": d.remedy,
+                "near": list(d.near),
+            }
+            for d in diagnostics
+        ],
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+def _block(d: Diagnostic, lines: Sequence[str]) -> str:
+    out = [f"{d.place}: {d.severity} {d.code}: {d.fault}"]
+    if 0 < d.line <= len(lines):
+        shown, caret = _window(lines[d.line - 1], d.col)
+        margin = len(str(d.line))
+        out += [f"  {d.line} | {shown}".rstrip(), f"  {' ' * margin} | {caret}"]
+    out.append(f"  remedy: {d.remedy}")
+    if d.near:
+        out.append(f"  did you mean: {listing(d.near)}")
+    return "\n".join(out) + "\n"
+
+
+def _window(line: str, col: int) -> tuple[str, str]:
+    """The part of a long line around `col`, and the caret under it."""
+    start = max(0, col - 1 - _WIDTH // 2) if len(line) > _WIDTH else 0
+    part = _clean(line[start : start + _WIDTH])
+    before = part[: col - 1 - start]
+    cut = "…" if start else ""
+    return cut + part, " " * (_columns(before) + len(cut)) + "^"
+
+
+def _columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _clean(text: str) -> str:
+    return "".join(
+        " " if c in "\t\r\n" else "\N{REPLACEMENT CHARACTER}" if _hidden(c) else c for c in text
+    )
+
+
+def _hidden(char: str) -> bool:
+    return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}

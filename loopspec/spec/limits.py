@@ -1,0 +1,74 @@
+"""Limits: budgets, the context's rules and the authority envelope.
+
+Rules of this file:
+1. Money and shares are read from their text exactly; no float takes part.
+2. A rule without a wildcard must name a declared tool: one that matches nothing is no rule.
+"""
+
+from typing import Final
+
+from loopspec.machine.model import Authority, Budgets, ContextRules, Rule
+from loopspec.spec import literals
+from loopspec.spec.diagnose import listing, nearest, quote
+from loopspec.spec.job import Job, entries, items, place, scalar, text, texts
+from loopspec.spec.source import Node
+
+_WILD: Final = frozenset("*?[")
+
+
+def budgets(job: Job) -> Budgets:
+    """The budgets; what is missing is unlimited."""
+    node = job.root.get("budgets")
+    return Budgets(
+        turns=literals.whole(text(node, "turns")),
+        tokens=literals.count(text(node, "tokens")),
+        usd=literals.usd(text(node, "usd")),
+        elapsed=literals.duration(text(node, "elapsed")),
+    )
+
+
+def context(job: Job) -> ContextRules:
+    """The context's rules; the shares must leave room between them."""
+    node = job.root.get("context")
+    default = ContextRules()
+    at, to = scalar(node, "compact_at"), scalar(node, "target")
+    high = literals.share(at.text) if at else None
+    low = literals.share(to.text) if to else None
+    rules = ContextRules(
+        compact_at=default.compact_at if high is None else high,
+        target=default.target if low is None else low,
+        pin=texts(node, "pin") if node is not None and node.get("pin") else default.pin,
+        window=literals.count(text(node, "window")) or 0,
+    )
+    where = to or at
+    if rules.target >= rules.compact_at and where is not None:
+        fault = "`target` must be smaller than `compact_at`, or every compaction comes too late"
+        job.found.add("LS602", where, fault, "write such as `compact_at: 0.80` and `target: 0.40`")
+    return rules
+
+
+def authority(job: Job) -> Authority:
+    """The envelope."""
+    node = job.root.get("authority")
+    return Authority(
+        allow=tuple(_rule(job, item) for item in items(node, "allow")),
+        ask=tuple(_rule(job, item) for item in items(node, "ask")),
+        deny=tuple(_rule(job, item) for item in items(node, "deny")),
+    )
+
+
+def _rule(job: Job, node: Node) -> Rule:
+    declared = [entry.key for entry in entries(job.root, "tools")]
+    for item in items(node, "tools"):
+        name = item.text
+        if item.kind == "scalar" and not _WILD & set(name) and name not in declared:
+            fault = f"this rule names {quote(name)}, and no tool of that name is declared"
+            remedy = f"name one of {listing(declared)}, or use a wildcard such as `*`"
+            job.found.add("LS601", item, fault, remedy, nearest(name, declared))
+    return Rule(
+        tools=texts(node, "tools"),
+        paths=texts(node, "paths"),
+        commands=texts(node, "commands"),
+        reason=text(node, "reason"),
+        place=place(node),
+    )

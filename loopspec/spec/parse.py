@@ -1,0 +1,104 @@
+"""Parse: a spec becomes a machine, or the list of everything that is wrong with it.
+
+Rules of this file:
+1. Whatever the document holds, the answer is `Compiled`; no exception leaves for what is in it.
+2. There is a machine only when there is no error; warnings do not stand in the way.
+3. The machine holds the kinds it uses and no others, so installing a plugin changes no digest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loopspec.machine.model import Kind, Machine
+from loopspec.spec import limits
+from loopspec.spec.declare import declare
+from loopspec.spec.diagnose import Diagnostic, Diagnostics
+from loopspec.spec.job import Job, ToolInfo, text
+from loopspec.spec.moves import connect
+from loopspec.spec.routes import check_routes
+from loopspec.spec.shape import Shape
+from loopspec.spec.source import Node, scan, scan_text
+from loopspec.spec.states import build, collect, initial
+
+__all__ = ["Compiled", "ToolInfo", "compile_spec"]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The machine (None when there is an error), every diagnostic by place, and the text read."""
+
+    machine: Machine | None
+    diagnostics: list[Diagnostic]
+    source: str
+
+
+def compile_spec(
+    path_or_text: Path | str,
+    *,
+    kinds: Mapping[str, Kind],
+    tools: Mapping[str, ToolInfo],
+    name: str = "",
+) -> Compiled:
+    """Compile a spec file (`Path`) or its text (`str`).
+
+    `kinds` and `tools` are what is installed, by the names specs use. `name` is the file's name in
+    messages and in the machine; empty: the path, or `<text>`. Never raises for what is in a spec.
+    """
+    if isinstance(path_or_text, Path):
+        name = name or str(path_or_text)
+        result = scan(path_or_text, name)
+    else:
+        name = name or "<text>"
+        result = scan_text(path_or_text, name)
+    found = Diagnostics(name)
+    found.extend(result.diagnostics)
+    machine = None
+    if result.node is not None:
+        machine = _compile(result.node, found, kinds, tools)
+    return Compiled(None if found.failed else machine, _told(found.sorted()), result.source)
+
+
+def _told(found: list[Diagnostic]) -> list[Diagnostic]:
+    """Without what only follows from a fault of the YAML at the same place."""
+    read = {(d.line, d.col) for d in found if d.code < "LS1"}
+    return [d for d in found if d.code < "LS1" or (d.line, d.col) not in read]
+
+
+def _compile(
+    root: Node,
+    found: Diagnostics,
+    kinds: Mapping[str, Kind],
+    tools: Mapping[str, ToolInfo],
+) -> Machine | None:
+    Shape(found).document(root)
+    if root.kind != "map":
+        return None
+    job = Job(found=found, root=root, kinds=kinds, tools=tools)
+    declare(job)
+    raws = collect(root)
+    build(job, raws)
+    start = initial(job, root, "", root)
+    connect(job, raws)
+    budgets = limits.budgets(job)
+    check_routes(job, raws, budgets)
+    return Machine(
+        name=text(root, "name"),
+        version=text(root, "version"),
+        description=text(root, "description"),
+        initial=start,
+        states=job.states,
+        transitions=tuple(job.transitions),
+        kinds=job.used,
+        inputs=job.inputs,
+        vars=job.vars,
+        models=job.models,
+        tools=job.declared,
+        prompts=job.prompts,
+        prompt_places=job.prompt_places,
+        timers=job.timers,
+        budgets=budgets,
+        context=limits.context(job),
+        authority=limits.authority(job),
+        file=found.file,
+    )

@@ -1,0 +1,1 @@
+"""HANDS: where journals live."""
