@@ -95,7 +95,7 @@ def _flush() -> None:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except BrokenPipeError:
+    except (OSError, ValueError):
         silence()
 
 

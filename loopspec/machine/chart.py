@@ -107,6 +107,7 @@ class Chart:
         }
         self._paths = {key: path for path, key in self._ids.items()}
         self._events = {name: f"e{n}" for n, name in enumerate(sorted(event_universe(machine)))}
+        self._takes = {path: self._heard(state) for path, state in machine.states.items()}
         self._always = frozenset(
             s.path
             for s in machine.states.values()
@@ -160,6 +161,8 @@ class Chart:
         name = self._events.get(event) if event is not None else "null"
         if name is None or (event is None and self._always.isdisjoint(configuration)):
             return Move(configuration=configuration, history=dict(history), moved=False)
+        if event is not None and not any(event in self._takes[path] for path in configuration):
+            return Move(configuration=configuration, history=dict(history), moved=False)
         states = [MARK + path for path in configuration]
         model = _Model(
             OrderedSet(states) if len(states) > 1 else states[0],
@@ -198,6 +201,11 @@ class Chart:
         return Move(
             configuration=configuration, history=dict(sorted(history.items())), moved=moved
         )
+
+    def _heard(self, state: State) -> frozenset[str]:
+        """The events a state has transitions for: for others the engine need not be built."""
+        descriptors = [d for t in state.transitions for d in self.machine.transitions[t].on]
+        return frozenset(name for d in descriptors for name in expand(d, self._events))
 
     def _paths_of(self, values: Iterable[str]) -> tuple[str, ...]:
         """The paths that the engine's state values stand for, in document order."""

@@ -7,6 +7,7 @@ Rules of this file:
 3. A detail is one line, short, and holds nothing that looks like a key.
 """
 
+import json
 import math
 import re
 import time
@@ -36,9 +37,7 @@ _REFUSED: Final = re.compile(
 )
 _OVERLOADED: Final = re.compile(r"overloaded|server is busy|at capacity", re.IGNORECASE)
 _LIMITED: Final = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
-_BAD_KEY: Final = re.compile(
-    r"invalid.{0,3}api.?key|incorrect api key|authentication", re.IGNORECASE
-)
+_BAD_KEY: Final = re.compile(r"invalid.{0,3}api.?key|incorrect api key|authentication", re.IGNORECASE)
 _PREFIX: Final = re.compile(r"^(litellm\.\w+:\s*|\w+(Error|Exception)\s*(:|-)\s*)+")
 _ECHO: Final = re.compile(r"\s*(Original exception:|Received Model Group).*$", re.DOTALL)
 _KEY_LIKE: Final = re.compile(
@@ -118,9 +117,20 @@ def classify(error: BaseException) -> Fault | Overflow:
 
 def one_line(text: str) -> str:
     """`text` as one short line without litellm's prefixes and without what looks like a key."""
-    flat = " ".join(_ECHO.sub("", text).split())
+    flat = " ".join(_spoken(_ECHO.sub("", text)).split())
     flat = _KEY_LIKE.sub("[key]", _PREFIX.sub("", flat))
     return flat if len(flat) <= DETAIL_CHARS else flat[: DETAIL_CHARS - 1] + "…"
+
+
+def _spoken(text: str) -> str:
+    """The message inside the JSON body that some providers' errors quote, else `text` itself."""
+    try:
+        body = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    except (ValueError, RecursionError):
+        return text
+    inner = body.get("error", body)
+    message = inner.get("message") if isinstance(inner, dict) else None
+    return message if isinstance(message, str) and message else text
 
 
 def _overflows(names: set[str], status: int, text: str) -> bool:
@@ -185,9 +195,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         inner = getattr(link, "original_exception", None)
-        todo.extend(
-            e for e in (inner, link.__cause__, link.__context__) if isinstance(e, BaseException)
-        )
+        todo.extend(e for e in (inner, link.__cause__, link.__context__) if isinstance(e, BaseException))
 
 
 def _names(error: BaseException) -> Iterator[str]:

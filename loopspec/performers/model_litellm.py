@@ -48,6 +48,17 @@ _KEPT_ENV: Final = {
 # Only while importing: tools inherit our environment, and a tool may well want the network.
 # LITELLM_MODE keeps litellm from reading `.env` into our environment (and so into every tool's).
 _IMPORT_ENV: Final = {"HF_HUB_OFFLINE": "1", "LITELLM_MODE": "PRODUCTION"}
+# What the first call would import, on the event loop: more than a second, and inside a deadline.
+_LATER: Final = (
+    "openai.resources",
+    "httpcore",
+    "anyio._backends._asyncio",
+    "litellm.litellm_core_utils.streaming_handler",
+    "litellm.litellm_core_utils.litellm_logging",
+    "litellm._service_logger",
+    "litellm.litellm_core_utils.default_encoding",
+    "mcp.client",
+)
 _LOGGERS: Final = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 _LOCK: Final = threading.Lock()
 _loaded: list[Any] = []
@@ -60,6 +71,8 @@ def load() -> Any:
             os.environ.update(_KEPT_ENV)
             with _environment(_IMPORT_ENV):
                 lib = import_module("litellm")
+                for name in _LATER:
+                    import_module(name)
             _set_up(lib)
             _loaded.append(lib)
         return _loaded[0]

@@ -85,12 +85,15 @@ def test_an_endless_chain_of_causes_ends() -> None:
 
 @pytest.mark.parametrize(
     ("which", "reason"),
-    [("connect", "timeout"), ("first_chunk", "timeout"), ("between_chunks", "stalled"), ("total", "timeout")],
+    [
+        ("connect", "timeout"),
+        ("first_chunk", "timeout"),
+        ("between_chunks", "stalled"),
+        ("total", "timeout"),
+    ],
 )
 def test_our_own_deadlines_say_which(which: str, reason: str) -> None:
-    assert classify(Late(which, 1.5)) == Fault(
-        reason, f"no more content within 1.5 s (deadline {which})"
-    )
+    assert classify(Late(which, 1.5)) == Fault(reason, f"no more content within 1.5 s (deadline {which})")
 
 
 def test_a_detail_is_one_short_line_without_prefixes_and_keys() -> None:
@@ -98,3 +101,23 @@ def test_a_detail_is_one_short_line_without_prefixes_and_keys() -> None:
     assert one_line(text) == "Key [key] is slow"
     assert one_line("Bearer abc.def and api_key=xyz") == "Bearer [key] and api_key=[key]"
     assert len(one_line("x" * 1000)) == 300
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"error": {"message": "slow down", "code": "x"}}',
+        '{"message": "slow down"}',
+        'XException InternalServerError - b\'{"error": {"message": "slow down"}}\'. Handle with `x`.',
+        '[{"error": {"message": "slow down"}}]',
+    ],
+)
+def test_a_detail_is_what_the_body_says(body: str) -> None:
+    assert one_line(body) == "slow down"
+
+
+@pytest.mark.parametrize(
+    "body", ["{", "}{", "{}", '{"error": 1}', '{"message": ""}', '{"a": {"message": 1}}']
+)
+def test_a_body_that_says_nothing_stays_as_it_is(body: str) -> None:
+    assert one_line(body) == body

@@ -102,9 +102,7 @@ def test_a_turn_whose_reply_was_interrupted_is_played_again(tmp_path: Path) -> N
     use = script(tmp_path, "  - reply: one\n  - reply: two\n")
     answer, _ = call(use, tmp_path, after("on", partial=True))
     assert isinstance(answer, ModelReplied) and answer.text == "one"
-    assert provider_messages(after("on", partial=True), "")[1]["content"].endswith(
-        scripted.INTERRUPTED
-    )
+    assert provider_messages(after("on", partial=True), "")[1]["content"].endswith(scripted.INTERRUPTED)
 
 
 def test_after_the_last_turn_comes_an_error_or_the_first_again(tmp_path: Path) -> None:
@@ -113,9 +111,7 @@ def test_after_the_last_turn_comes_an_error_or_the_first_again(tmp_path: Path) -
     assert isinstance(answer, AttemptFailed)
     assert (answer.reason, answer.retryable) == ("bad_request", False)
     assert answer.detail == f"the script {tmp_path / 'script.yaml'} has no more replies (turn 2)"
-    use = script(
-        tmp_path, "script: 1\nloop: true\nturns: [{reply: one}, {reply: two}]\n", "loop.yaml"
-    )
+    use = script(tmp_path, "script: 1\nloop: true\nturns: [{reply: one}, {reply: two}]\n", "loop.yaml")
     answer, _ = call(use, tmp_path, after("a", "b", "c"))
     assert isinstance(answer, ModelReplied) and answer.text == "two"
 
@@ -245,22 +241,6 @@ def test_a_cancel_in_the_middle_keeps_what_was_said(tmp_path: Path) -> None:
     assert run(go()) is True
 
 
-def test_a_reply_without_delays_lets_others_run(tmp_path: Path) -> None:
-    use = script(tmp_path, f"  - reply: '{'x' * 500}'\n    chunk: 1\n")
-
-    async def go() -> int:
-        turns = 0
-        world = world_for(use, tmp_path)
-        task = asyncio.create_task(ModelPerformer().perform(effect(use), world))
-        await world.seen.wait()
-        while not task.done():
-            await asyncio.sleep(0)
-            turns += 1
-        return turns
-
-    assert run(go()) > 400
-
-
 def test_the_window_is_the_scripts(tmp_path: Path) -> None:
     use = script(tmp_path, "script: 1\nwindow: 32000\nturns: [{reply: x}]\n")
     assert (window_of(use), priced(use)) == (32000, True)
@@ -293,7 +273,10 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         ("script: 1\nturns: {}\n", "turns must be a list"),
         ("script: 1\nturns: [x]\n", "turns[0] must be a map"),
         ("script: 1\nwindow: -1\nturns: [{reply: x}]\n", "window must be 0 or more"),
-        ("script: 1\nloops: true\nturns: []\n", "loops is unknown here; known: script, window, loop, turns"),
+        (
+            "script: 1\nloops: true\nturns: []\n",
+            "loops is unknown here; known: script, window, loop, turns",
+        ),
         ("  - reply: 1\n", "turns[0].reply must be text"),
         ("  - delay: 0.1\n", "turns[0] needs a reply, thinking, calls or a fault"),
         ("  - reply: x\n    chunk: 0\n", "turns[0].chunk must be 1 or more"),
@@ -304,7 +287,10 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         ("  - raw_args: x\n    reply: x\n", "turns[0].raw_args needs `calls` beside it"),
         ("  - error: {status: 200}\n", "turns[0].error.status must be an HTTP status from 400 to 599"),
         ("  - error: {status: true}\n", "turns[0].error.status must be a whole number"),
-        ("  - reply: x\n    usage: {cost_usd: cheap}\n", 'turns[0].usage.cost_usd must be an amount such as "0.001"'),
+        (
+            "  - reply: x\n    usage: {cost_usd: cheap}\n",
+            'turns[0].usage.cost_usd must be an amount such as "0.001"',
+        ),
     ],
 )
 def test_a_wrong_script_is_told_by_file_and_key(body: str, fault: str, tmp_path: Path) -> None:

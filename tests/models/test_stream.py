@@ -64,7 +64,8 @@ def failed(answer: object) -> tuple[str, bool]:
 
 
 def test_a_text_reply_is_shown_piece_by_piece_and_answered_whole(tmp_path: Path) -> None:
-    body = reply(sse({"role": "assistant", "content": ""}), sse({"content": "Hel"}), sse({"content": "lo"}))
+    begin = sse({"role": "assistant", "content": ""})
+    body = reply(begin, sse({"content": "Hel"}), sse({"content": "lo"}))
     answer, world, provider = ask(parts(*body), tmp_path)
     sent = provider.requests[0]
     params = {"api_base": provider.base}
@@ -96,9 +97,7 @@ def test_the_request_holds_system_prompt_params_and_only_the_tools_of_the_state(
     async def go() -> dict[str, object]:
         async with Provider(parts(*reply(sse({"content": "ok"})))) as provider:
             params = json.dumps({"api_base": provider.base, "temperature": 0.25, "max_tokens": 9})
-            world = world_for(
-                "openai/xyz", tmp_path, params=params, config='{"tools":["list_files"]}'
-            )
+            world = world_for("openai/xyz", tmp_path, params=params, config='{"tools":["list_files"]}')
             name = world.put_blob("Be brief: ü".encode())
             await ModelPerformer().perform(effect("openai/xyz", name), world)
             return provider.requests[0]
