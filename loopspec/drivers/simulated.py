@@ -360,7 +360,8 @@ class Simulation:
             self._found.append(f"{effect.id} begins while {cancelling} have not settled")
         if isinstance(effect, RunTool):
             call = self.snapshot.calls[effect.call]
-            if not self.world.let_through(call) or call.status != "running" or call.args_hash != effect.args_hash:
+            same = call.status == "running" and call.args_hash == effect.args_hash
+            if not same or not self.world.let_through(call):
                 self._found.append(f"call {call.id} begins, but nobody let it through")
         if isinstance(effect, CallModel):
             self._judge_view()

@@ -63,7 +63,7 @@ def read(data: bytes) -> Entry:
     """An entry from its bytes; raises `Damaged` when they are no entry."""
     try:
         return decode(data, Entry)
-    except (msgspec.ValidationError, msgspec.DecodeError) as err:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as err:
         raise Damaged(f"the bytes are no journal entry: {err}") from None
 
 

@@ -36,7 +36,7 @@ def advance(snapshot: Snapshot, entry: Entry) -> Snapshot:
     """The snapshot after `entry`; raises `Damaged` if it is not the one recorded there."""
     try:
         new = apply(snapshot, entry.patch)
-    except (msgspec.MsgspecError, TypeError, KeyError) as err:
+    except (msgspec.MsgspecError, TypeError, ValueError, KeyError) as err:
         raise Damaged(
             f"the patch cannot be applied: {err}", place=f"entry {entry.seq}"
         ) from None

@@ -224,7 +224,7 @@ class Reader:
                 if loop.time() > self._end:
                     raise self._late("total")
                 # A stream whose chunks are all at hand would never let anything else run.
-                pass
+                await asyncio.sleep(0)
         finally:
             await self._close()
 
