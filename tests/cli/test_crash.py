@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from cli.kit import Place, kill, small
-from loopspec.events import EffectClaimed, ToolAnswered
 from loopspec.effects import RunTool
+from loopspec.events import EffectClaimed, ToolAnswered
 
 LINES = 150
 

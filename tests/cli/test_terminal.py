@@ -53,7 +53,8 @@ def test_n_with_a_reason_denies_and_the_model_is_told_by_whom(place: Place) -> N
 
 def test_a_writes_a_grant_that_explain_shows_and_is_not_asked_again(place: Place) -> None:
     back = {"tool": "edit", "args": {"path": "a.txt", "old": "two", "new": "three"}}
-    spec = asking(place, {"reply": "", "calls": [EDIT]}, {"reply": "", "calls": [back]}, {"reply": "Both."})
+    turns = [{"reply": "", "calls": [EDIT]}, {"reply": "", "calls": [back]}, {"reply": "Both."}]
+    spec = asking(place, *turns)
     with terminal(place, "run", spec, "-p", "Go") as tty:
         tty.until("Allow it?")
         tty.type("a\n")

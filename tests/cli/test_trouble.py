@@ -55,7 +55,8 @@ def test_version_imports_not_even_the_yaml_reader(place: Place) -> None:
         "import sys\n"
         "from loopspec.cli.main import run_cli\n"
         "run_cli(['--version'])\n"
-        "print(sorted({'yaml', 'msgspec', 'jinja2', 'statemachine', 'cel_expr_python'} & set(sys.modules)))\n"
+        "later = {'yaml', 'msgspec', 'jinja2', 'statemachine', 'cel_expr_python'}\n"
+        "print(sorted(later & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -190,7 +190,14 @@ def test_a_forged_patch_differs_from_the_recorded_snapshot(rows: list[bytes]) ->
 
 
 @pytest.mark.parametrize(
-    "raw", [b'{"nonsense":1}', b'{"set":1}', b'{"put":{"calls":{"c":5}}}', b'{"put":{"seq":{"a":1}}}', b'{"put":{"inputs":{"a":1}}}']
+    "raw",
+    [
+        b'{"nonsense":1}',
+        b'{"set":1}',
+        b'{"put":{"calls":{"c":5}}}',
+        b'{"put":{"seq":{"a":1}}}',
+        b'{"put":{"inputs":{"a":1}}}',
+    ],
 )
 def test_a_patch_that_cannot_be_applied_is_damage_not_a_crash(raw: bytes) -> None:
     book = Book()
