@@ -86,6 +86,7 @@ def start(
         show_diagnostics([loaded], "text", err=True)
         raise BadSpec(f"{spec} cannot be run as it is", remedy="see the lines above")
     machine = launch.with_models(loaded.machine, model)
+    machine = launch.anchored(machine, launch.find(spec).parent)
     inputs = launch.parse_inputs(machine, input)
     where = _workdir(workdir)
     windows = launch.preflight(machine)

@@ -20,6 +20,7 @@ from loopspec.spec.diagnose import Diagnostic
 from loopspec.spec.parse import Compiled, ToolInfo, compile_spec
 
 NUMBERS: Final = {"int": int, "number": float}
+SCRIPTED: Final = "scripted/"
 _ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
 
 
@@ -107,6 +108,27 @@ def with_models(machine: Machine, choices: Sequence[str]) -> Machine:
     return msgspec.structs.replace(machine, models=models)
 
 
+def anchored(machine: Machine, folder: Path) -> Machine:
+    """The machine with scripts named by relative paths found: beside the spec, else from here.
+
+    A session resumed from another directory must still find its script.
+    """
+    models = {
+        name: msgspec.structs.replace(decl, use=_anchor(decl.use, folder))
+        for name, decl in machine.models.items()
+    }
+    return msgspec.structs.replace(machine, models=models)
+
+
+def _anchor(use: str, folder: Path) -> str:
+    """A scripted model's file as an absolute path; other models as they are."""
+    name = use.removeprefix(SCRIPTED)
+    if name == use or name.startswith(("demo:", "~")) or Path(name).is_absolute():
+        return use
+    beside = (folder / name).absolute()
+    return SCRIPTED + str(beside if beside.is_file() else Path(name).absolute())
+
+
 def parse_inputs(machine: Machine, given: Sequence[str]) -> str:
     """The session's inputs as canonical JSON text; raises `BadInput`, naming all that is wrong."""
     faults: list[str] = []
@@ -170,12 +192,13 @@ def preflight(machine: Machine) -> dict[str, int]:
 
     Raises `NoKey` naming the variable, or `BadSpec` for a usd budget with a model of unknown price.
     """
-    from loopspec.performers.model import missing_key, priced, window_of
+    from loopspec.performers.model import check_params, missing_key, priced, window_of
 
     windows: dict[str, int] = {}
     for decl in used_models(machine):
-        has_base = "api_base" in json.loads(decl.params)
-        variable = None if has_base else missing_key(decl.use)
+        params = json.loads(decl.params)
+        check_params(params, f"{machine.file}:{decl.place}")
+        variable = missing_key(decl.use, params)
         if variable:
             raise NoKey(
                 f"model `{decl.name}` ({decl.use}) needs a key: {variable} is not set",

@@ -16,7 +16,7 @@ from typing import Any, Final
 from loopspec.codec import canonical_json, digest
 from loopspec.context.transcript import estimate, provider_messages
 from loopspec.effects import CallModel
-from loopspec.errors import LoopspecError
+from loopspec.errors import BadSpec
 from loopspec.hooks import World
 from loopspec.machine.model import Machine, ModelDecl
 from loopspec.performers.model_litellm import KEYS, provider_of
@@ -67,10 +67,10 @@ class Request:
 
 
 def check_params(params: Mapping[str, Any], place: str = "") -> None:
-    """Refuse parameters that would break loopspec's own rules; raises `LoopspecError`."""
+    """Refuse parameters that would break loopspec's own rules; raises `BadSpec`."""
     for name in sorted(params):
         if name in _REFUSED_PARAMS:
-            raise LoopspecError(
+            raise BadSpec(
                 f"the model parameter '{name}' is not allowed",
                 place=place,
                 remedy=f"Remove it: {_REFUSED_PARAMS[name]}",

@@ -46,7 +46,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loopspec.context.transcript import estimate
-from loopspec.errors import LoopspecError
+from loopspec.errors import LoopspecError, UsageError
 from loopspec.performers.script_file import Content, ScriptedUsage, Turn, parse
 
 PREFIX: Final = "scripted/"
@@ -184,7 +184,7 @@ def _load(path: Path) -> Script:
     try:
         stat = path.stat()
     except (OSError, ValueError):
-        raise LoopspecError(
+        raise UsageError(
             "there is no such script",
             place=str(path),
             remedy="scripted/FILE is looked up in the current directory",
