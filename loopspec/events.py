@@ -327,13 +327,8 @@ class RollbackFailed(EventBase, frozen=True, tag="rollback.failed"):
 Command: TypeAlias = (
     UserMessage | UserInterrupted | UserResumed | ApprovalGiven | BudgetExtended | RollbackChosen
 )
-Fact: TypeAlias = (
-    SessionStarted
-    | HostSuspended
-    | HostWoke
-    | TimerFired
-    | EffectClaimed
-    | EffectLost
+Answer: TypeAlias = (
+    EffectLost
     | EffectCancelled
     | EffectFailed
     | EffectAnswered
@@ -350,6 +345,9 @@ Fact: TypeAlias = (
     | RollbackPartial
     | RollbackFailed
 )
+"""Facts that answer an effect and carry its id."""
+
+Fact: TypeAlias = SessionStarted | HostSuspended | HostWoke | TimerFired | EffectClaimed | Answer
 Kept: TypeAlias = Command | Fact
 Event: TypeAlias = Kept | Derived
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,12 +23,16 @@ from loopspec.events import (
 from loopspec.hooks import Tool, ToolContext, ToolFailed
 from loopspec.journal.entry import Entry
 from loopspec.snapshot import Call
-from loopspec.views.words import duration, money, printable
+from loopspec.views.words import duration, money, plural, printable
 
-WIDTH = 100
 OUTPUT_LINES = 6
 _EXIT = re.compile(r"^exit code (-?\d+)$")
 _FIRST = ("path", "command", "pattern")
+
+
+def room() -> int:
+    """Columns a line may take: the terminal's, between 20 and 100."""
+    return max(20, min(100, shutil.get_terminal_size((103, 24)).columns - 3))
 
 
 def entry_lines(
@@ -49,22 +54,22 @@ def entry_lines(
         case ToolAnswered():
             out += _tool_lines(session, entry.event, style, entry.event.call in streamed)
         case AttemptFailed(reason=reason, detail=detail):
-            out.append(style.warn(f"  attempt failed ({reason}): {printable(detail, WIDTH)}"))
+            out.append(style.warn(f"  attempt failed ({reason}): {printable(detail, room())}"))
         case BoundaryTaken(boundary=boundary):
             out.append(style.dim(f"  rollback point {boundary}"))
         case ContextCompacted(before=before, after=after):
             out.append(style.dim(f"  compacted: {before} → {after} tokens"))
         case EffectLost(reason=reason):
-            out.append(style.warn(f"  lost: {printable(reason, WIDTH)}"))
+            out.append(style.warn(f"  lost: {printable(reason, room())}"))
         case RollbackDone(changed=changed) | RollbackPartial(changed=changed):
-            out += [style.dim(f"  put back: {printable(p, WIDTH)}") for p in changed[:20]]
+            out += [style.dim(f"  put back: {printable(p, room())}") for p in changed[:20]]
         case _:
             pass
     for said in entry.record.said:
         if said.to == "person":
             out.append(style.strong("» ") + printable_block(said.text))
         elif said.to == "model":
-            out.append(style.dim("» " + printable(said.text, WIDTH)))
+            out.append(style.dim("» " + printable(said.text, room())))
     if session.snapshot.stuck and "stuck" in entry.patch.set:
         out.append(style.bad(f"stuck: {printable(session.snapshot.stuck, 400)}"))
     return out
@@ -77,10 +82,10 @@ def _call_line(tool: str, args: str) -> str:
     except ValueError:
         data = {}
     shown = ", ".join(
-        f"{k}={printable(v if isinstance(v, str) else json.dumps(v), 60)}"
+        f"{k}={printable(v if isinstance(v, str) else json.dumps(v), 40)}"
         for k, v in sorted(data.items(), key=lambda item: (item[0] not in _FIRST, item[0]))
     )
-    return printable(f"{tool}({shown})", WIDTH)
+    return printable(f"{tool}({shown})", room())
 
 
 def _tool_of(session: Session, call: str) -> str:
@@ -89,6 +94,12 @@ def _tool_of(session: Session, call: str) -> str:
     if found is not None:
         return found.tool
     return next((i.tool for i in reversed(session.items) if i.call == call), call)
+
+
+def _only_reads(session: Session, call: str) -> bool:
+    """Whether a call's tool changes nothing: what it read is for the model, not for the screen."""
+    declared = session.machine.tools.get(_tool_of(session, call))
+    return declared is not None and declared.effect == "read"
 
 
 def _tool_lines(
@@ -104,11 +115,11 @@ def _tool_lines(
     elif event.status != "ok":
         mark = style.warn("  ⏱ ") if event.status == "timeout" else style.bad("  ✗ ")
     head = f"{_tool_of(session, event.call)}: {word}, {duration(event.duration)}"
-    if streamed and event.status == "ok":
-        return [mark + head]
+    if event.status == "ok" and (streamed or _only_reads(session, event.call)):
+        return [mark + head + ("" if streamed else style.dim(f" · {plural(len(lines), 'line')}"))]
     hidden = len(lines) - OUTPUT_LINES
     out = [mark + head + (style.dim(f" · {hidden} more lines above") if hidden > 0 else "")]
-    out += [style.dim("    " + printable(line, WIDTH - 4)) for line in lines[-OUTPUT_LINES:]]
+    out += [style.dim("    " + printable(line, room() - 4)) for line in lines[-OUTPUT_LINES:]]
     return out
 
 
@@ -138,7 +149,7 @@ def call_card(session: Session, call: Call, preview: str, style: Style) -> str:
     """The card put before a person."""
     why = f" ({call.reason})" if call.reason else ""
     head = f"{call.tool}: {call.rule}{why}" if call.rule else f"{call.tool}{why}"
-    lines = [style.strong("┌ ") + style.strong(printable(head, WIDTH))]
+    lines = [style.strong("┌ ") + style.strong(printable(head, room()))]
     for line in printable_block(preview).splitlines()[:80]:
         paint = style.plain
         if line.startswith("+") and not line.startswith("+++"):

@@ -173,7 +173,7 @@ class TextDoor:
     async def _message(self) -> Kept | None:
         """Wait for the next message."""
         while True:
-            line = await self._line("\n> ")
+            line = await self._line("> ")
             if line is None or line.strip() in ("/quit", "/exit", "/q"):
                 return None
             if line.strip():
@@ -206,6 +206,8 @@ class TextDoor:
         """Write a piece of streaming text, beginning a new block when the kind changes."""
         if self._open != kind:
             self._end_line()
+            if kind == "text":
+                self._progress.write("\n")
             self._open = kind
         self._progress.write(style(printable_block(text)), live=True)
 

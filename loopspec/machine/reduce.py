@@ -23,6 +23,7 @@ from loopspec.effects import (
     TakeBoundary,
 )
 from loopspec.events import (
+    Answer,
     ApprovalGiven,
     AttemptFailed,
     BoundaryFailed,
@@ -111,26 +112,6 @@ def reduce(draft: Draft, event: Kept, by: str) -> None:
                 _answered(draft, event, pending)
         case _:
             assert_never(event)
-
-
-Answer = (
-    EffectLost
-    | EffectCancelled
-    | EffectFailed
-    | EffectAnswered
-    | ModelReplied
-    | ModelOverflowed
-    | AttemptFailed
-    | GateDecided
-    | ToolAnswered
-    | ContextCompacted
-    | ContextStuck
-    | BoundaryTaken
-    | BoundaryFailed
-    | RollbackDone
-    | RollbackPartial
-    | RollbackFailed
-)
 
 
 def _budget_extended(draft: Draft, event: BudgetExtended) -> None:

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from loopspec.codec import encode
 from loopspec.effects import (
     CallModel,
     Cancel,
@@ -22,19 +21,16 @@ from loopspec.events import (
     EffectFailed,
     EffectLost,
     GateDecided,
-    HostSuspended,
     ModelReplied,
     ProposedCall,
     RollbackChosen,
     RollbackDone,
     RollbackPartial,
-    Stamped,
     ToolAnswered,
     UserInterrupted,
     UserMessage,
     UserResumed,
 )
-from loopspec.machine.step import step
 from loopspec.record import AddReply, AddResult
 from loopspec.snapshot import Grant
 from machine.builders import Run, coding, hash_of
@@ -394,17 +390,3 @@ def test_a_rollback_drops_later_boundaries_but_never_what_cannot_be_undone() -> 
     assert again.remaining == ("mail (c6_0)",)
     run.tell(RollbackDone(again.id, first.id), "workspace")
     assert run.leaf == "interrupted"
-
-
-def test_live_and_reloaded_snapshots_step_to_the_same_bytes() -> None:
-    run = proposed(*["read"] * 12)
-    live = run.last.snapshot
-    for event in (
-        GateDecided("s:2:0", []),
-        HostSuspended(),
-        UserInterrupted(),
-    ):
-        stamped = Stamped(run.at + 1, run.awake + 1, "p", event)
-        assert encode(step(run.machine, live, stamped)) == encode(
-            step(run.machine, run.snapshot, stamped)
-        )

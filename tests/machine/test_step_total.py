@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 
 from loopspec.codec import apply, diff, encode
 from loopspec.effects import Cancel
-from loopspec.events import COMMANDS, FACTS, Decision, Kept, ProposedCall, Stamped, TokenUsage
+from loopspec.events import (
+    COMMANDS,
+    FACTS,
+    Decision,
+    GateDecided,
+    HostSuspended,
+    Kept,
+    ProposedCall,
+    Stamped,
+    TokenUsage,
+    UserInterrupted,
+)
 from loopspec.journal.fold import empty
 from loopspec.machine.chart import illegal
 from loopspec.machine.step import MOVED, NOTED, REFUSED, accepted, step
@@ -134,3 +145,18 @@ def test_any_event_before_the_start_is_answered(data: st.DataObject) -> None:
     event = an_event(data.draw, run, kind)
     made = step(run.machine, empty("s"), Stamped(1, 1, "person", event))
     assert made.outcome in (MOVED, NOTED, REFUSED)
+
+
+def test_live_and_reloaded_snapshots_step_to_the_same_bytes() -> None:
+    run = SITUATIONS["streaming"]()
+    run.reply(*["read"] * 12)
+    live = run.last.snapshot
+    for event in (
+        GateDecided("s:2:0", []),
+        HostSuspended(),
+        UserInterrupted(),
+    ):
+        stamped = Stamped(run.at + 1, run.awake + 1, "p", event)
+        assert encode(step(run.machine, live, stamped)) == encode(
+            step(run.machine, run.snapshot, stamped)
+        )
