@@ -29,6 +29,7 @@ from loopspec.events import (
     TimerFired,
 )
 from loopspec.hooks import Performer
+from loopspec.machine.draft import effect_order
 from loopspec.machine.rest import Rest, resting
 from loopspec.machine.step import REFUSED, Step
 from loopspec.registry import Registry
@@ -260,15 +261,32 @@ class LocalDriver:
     # ------------------------------------------------------------ start and end
 
     async def _recover(self) -> None:
-        """Take up what an earlier process left pending, by the crash table."""
-        pending: Mapping[str, Pending] = dict(self.session.snapshot.pending)
-        for key, found in pending.items():
+        """Take up what an earlier process left pending, by the crash table.
+
+        Each verdict is committed before the next effect is looked at, because it may leave the state
+        and so cancel what has not begun; whatever may start, starts when all verdicts are in.
+        """
+        todo = sorted(self.session.snapshot.pending, key=effect_order)
+        ready: list[str] = []
+        while todo:
+            key = todo.pop(0)
+            found = self.session.snapshot.pending.get(key)
+            if found is None:
+                continue
             verdict = await decide_recovery(found, self._world)
             if verdict is None:
-                self._start(found.effect, claimed=found.claimed)
-            else:
-                await self._accept(verdict, "recovery", None)
-                self.session.store.drop_partial(self.session.id, key)
+                ready.append(key)
+                continue
+            await self._accept(verdict, "recovery", None)
+            self.session.store.drop_partial(self.session.id, key)
+            pending = self.session.snapshot.pending
+            stopped = [k for k in ready if k in pending and pending[k].status == "cancelling"]
+            ready = [k for k in ready if k not in stopped]
+            todo = stopped + todo
+        for key in ready:
+            left = self.session.snapshot.pending.get(key)
+            if left is not None:
+                self._start(left.effect, claimed=left.claimed)
 
     async def _shutdown(self) -> None:
         """Stop every task; what they were doing is pending in the journal."""

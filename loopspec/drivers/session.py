@@ -213,7 +213,7 @@ def _snapshot(data: bytes, session: str) -> Snapshot:
     """The stored snapshot; raises `Damaged`."""
     try:
         return decode_snapshot(data)
-    except (msgspec.ValidationError, msgspec.DecodeError) as err:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as err:
         raise Damaged(f"the stored snapshot cannot be read: {err}", place=session) from None
 
 
@@ -222,7 +222,7 @@ def load_machine(store: Store, key: str) -> Machine:
     data = store.blob(key)
     try:
         machine = decode(data, Machine)
-    except (msgspec.ValidationError, msgspec.DecodeError) as err:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as err:
         raise Damaged(f"the machine cannot be read: {err}", place=f"blob {key[:12]}") from None
     if machine.format > FORMAT:
         raise LoopspecError(

@@ -268,12 +268,16 @@ def tools_ending(draft: Draft) -> ToolsSettled:
 
 
 def close(draft: Draft) -> None:
-    """Before a model call: every open call gets its honest result, and the ledger is emptied."""
+    """Before a model call: every open call gets its honest result, and the ledger is emptied.
+
+    Grants for one call go with it: an approval never outlives the call it was given for.
+    """
     for call in in_order(draft):
         if call.status != "answered":
             text, status = _closing(call)
             answer(draft, call, text, status)
     draft.calls = {}
+    draft.grants = {k: g for k, g in draft.grants.items() if g.scope != "call"}
 
 
 def _closing(call: Call) -> tuple[str, str]:
