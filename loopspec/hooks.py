@@ -37,12 +37,19 @@ class People(Protocol):
         """Ask the person a question in plain text and give back what they said."""
 
 
+def _everything(path: str) -> bool:
+    """Nothing is hidden."""
+    return True
+
+
 @dataclass(frozen=True)
 class ToolContext:
     """What a tool may touch while it runs.
 
     `workdir` is the only directory it may use; `emit` shows a piece of output at once and keeps it
     as partial output; `config` is the tool's own keys in the spec; `people` is None without anybody.
+    `sees` says whether the envelope lets this call see a path (relative to `workdir`, posix form): a
+    tool that walks a tree must leave out what it does not.
     """
 
     workdir: Path
@@ -50,6 +57,7 @@ class ToolContext:
     config: Mapping[str, Any] = field(default_factory=dict)
     people: People | None = None
     call: str = ""
+    sees: Callable[[str], bool] = _everything
 
 
 ToolRun = Callable[[ToolContext, dict[str, Any]], Awaitable[str]]

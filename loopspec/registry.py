@@ -21,6 +21,9 @@ from loopspec.machine.model import Kind
 SHAPES = ("none", "one", "each")
 EFFECTS = ("read", "write", "irreversible")
 AFTER_CRASH = ("rerun", "probe", "ask")
+WORK = frozenset(
+    {"", "call_model", "decide_calls", "run_tool", "compact_context", "restore_boundary", "perform"}
+)
 _NAME = re.compile(r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")
 
 
@@ -114,6 +117,19 @@ def _check_kind(kind: Any, plugin: str) -> None:
     where = f"plugin {plugin}"
     if not isinstance(kind, Kind):
         raise PluginError(f"loopspec_kinds gave {type(kind).__name__}, not Kind", place=where)
+    if kind.effect not in WORK:
+        raise PluginError(
+            f"kind `{kind.name}` emits `{kind.effect}`; effects are {', '.join(sorted(WORK))}",
+            place=where,
+        )
+    if (kind.shape == "none") != (kind.effect == "") or (
+        (kind.shape == "each") != (kind.effect == "run_tool")
+    ):
+        raise PluginError(
+            f"kind `{kind.name}`: the shape `{kind.shape}` does not fit the effect `{kind.effect}`",
+            place=where,
+            remedy="none has no effect, each runs the ledger's calls, one is for everything else",
+        )
     if not _NAME.match(kind.name) or kind.shape not in SHAPES:
         raise PluginError(
             f"kind `{kind.name}` has the shape `{kind.shape}`; shapes are {', '.join(SHAPES)}",

@@ -1,9 +1,17 @@
 """Asking: one line from a terminal, without a thread that could not be stopped."""
 
 import asyncio
+import contextlib
 import os
+import termios
 
 _MAX_LINE = 64 * 1024
+
+
+def drop_typed(fd: int) -> None:
+    """Forget what was typed and not read yet, so that it cannot answer a question nobody saw."""
+    with contextlib.suppress(termios.error):
+        termios.tcflush(fd, termios.TCIFLUSH)
 
 
 async def ask_line(fd: int) -> str | None:

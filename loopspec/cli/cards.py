@@ -11,17 +11,23 @@ from loopspec.drivers.session import Session
 from loopspec.errors import LoopspecError
 from loopspec.events import (
     AttemptFailed,
+    BoundaryFailed,
     BoundaryTaken,
     ContextCompacted,
+    ContextStuck,
+    EffectFailed,
     EffectLost,
     GateDecided,
     ModelReplied,
     RollbackDone,
+    RollbackFailed,
     RollbackPartial,
     ToolAnswered,
+    name_of,
 )
-from loopspec.hooks import Tool, ToolContext, ToolFailed
+from loopspec.hooks import Tool, ToolContext
 from loopspec.journal.entry import Entry
+from loopspec.record import AddResult
 from loopspec.snapshot import Call
 from loopspec.views.words import duration, money, plural, printable
 
@@ -49,8 +55,8 @@ def entry_lines(
         case GateDecided(decisions=decisions):
             for found in decisions:
                 if found.answer == "deny":
-                    why = found.reason or found.rule
-                    out.append(style.bad(f"  denied: {_tool_of(session, found.call)}: {why}"))
+                    why = printable(found.reason or found.rule, room())
+                    out.append(style.bad(f"  denied: {_name(session, found.call)}: {why}"))
         case ToolAnswered():
             out += _tool_lines(session, entry.event, style, entry.event.call in streamed)
         case AttemptFailed(reason=reason, detail=detail):
@@ -63,8 +69,20 @@ def entry_lines(
             out.append(style.warn(f"  lost: {printable(reason, room())}"))
         case RollbackDone(changed=changed) | RollbackPartial(changed=changed):
             out += [style.dim(f"  put back: {printable(p, room())}") for p in changed[:20]]
+        case (
+            BoundaryFailed(reason=reason)
+            | RollbackFailed(reason=reason)
+            | ContextStuck(reason=reason)
+            | EffectFailed(reason=reason)
+        ):
+            what = name_of(entry.event)
+            out.append(style.bad(f"  {what}: {printable(reason, room())}"))
         case _:
             pass
+    for op in entry.record.view:
+        if isinstance(op, AddResult) and op.text is not None and op.status != "ok":
+            text = printable(op.text, room())
+            out.append(style.warn(f"  ✗ {_name(session, op.call)}: {op.status}: {text}"))
     for said in entry.record.said:
         if said.to == "person":
             out.append(style.strong("» ") + printable_block(said.text))
@@ -75,12 +93,15 @@ def entry_lines(
     return out
 
 
-def _call_line(tool: str, args: str) -> str:
-    """A proposed call on one line."""
+def _call_line(tool: str, args: str, *, few: bool = False) -> str:
+    """A proposed call on one line; `few`: only the tool and what it is about."""
     try:
         data = json.loads(args)
     except ValueError:
         data = {}
+    if few:
+        about = next((data[k] for k in _FIRST if isinstance(data.get(k), str)), "")
+        return printable(f"{tool} {about}".strip(), 48)
     shown = ", ".join(
         f"{k}={printable(v if isinstance(v, str) else json.dumps(v), 40)}"
         for k, v in sorted(data.items(), key=lambda item: (item[0] not in _FIRST, item[0]))
@@ -94,6 +115,15 @@ def _tool_of(session: Session, call: str) -> str:
     if found is not None:
         return found.tool
     return next((i.tool for i in reversed(session.items) if i.call == call), call)
+
+
+def _name(session: Session, call: str) -> str:
+    """A call in a few words: its tool and what it is about."""
+    for item in reversed(session.items):
+        for made in item.calls:
+            if made.id == call:
+                return _call_line(made.tool, made.args, few=True)
+    return _tool_of(session, call)
 
 
 def _only_reads(session: Session, call: str) -> bool:
@@ -114,7 +144,7 @@ def _tool_lines(
         lines.pop()
     elif event.status != "ok":
         mark = style.warn("  ⏱ ") if event.status == "timeout" else style.bad("  ✗ ")
-    head = f"{_tool_of(session, event.call)}: {word}, {duration(event.duration)}"
+    head = f"{_name(session, event.call)}: {word}, {duration(event.duration)}"
     if event.status == "ok" and (streamed or _only_reads(session, event.call)):
         return [mark + head + ("" if streamed else style.dim(f" · {plural(len(lines), 'line')}"))]
     hidden = len(lines) - OUTPUT_LINES
@@ -140,16 +170,16 @@ def preview_of(session: Session, call: Call, tools: Mapping[str, Tool]) -> str:
         )
         try:
             return tool.preview(context, json.loads(args))
-        except (ToolFailed, OSError, ValueError, KeyError, TypeError) as err:
-            return f"{args}\n(no preview: {err})"
+        except Exception as err:  # a plugin's own code: the arguments are shown instead
+            return f"{args}\n(no preview: {type(err).__name__}: {err})"
     return args
 
 
 def call_card(session: Session, call: Call, preview: str, style: Style) -> str:
     """The card put before a person."""
-    why = f" ({call.reason})" if call.reason else ""
-    head = f"{call.tool}: {call.rule}{why}" if call.rule else f"{call.tool}{why}"
-    lines = [style.strong("┌ ") + style.strong(printable(head, room()))]
+    head = f"{call.tool}: {call.reason}" if call.reason else call.tool
+    rule = style.dim(printable(f" · {call.rule}", room())) if call.rule else ""
+    lines = [style.strong("┌ ") + style.strong(printable(head, room())) + rule]
     for line in printable_block(preview).splitlines()[:80]:
         paint = style.plain
         if line.startswith("+") and not line.startswith("+++"):

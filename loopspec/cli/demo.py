@@ -41,7 +41,7 @@ def demo(ctx: click.Context, /, directory: Path | None, **options: Any) -> None:
     if not any(i.startswith("task=") for i in options["input"]):
         options["input"] = (*options["input"], f"task={TASK}")
     code = start(SPEC, **{**options, "workdir": where, "prompt": options["prompt"] or None})
-    if options["output_format"] == "text":
+    if options["output_format"] == "text" and code == 0:
         _epilogue(ctx, where, options["store"], verify)
     ctx.exit(code)
 
@@ -50,7 +50,7 @@ def prepare(where: Path) -> Path:
     """Copy the failing repository to a fresh directory; raises `UsageError` if it is not fresh."""
     if where.exists() and (not where.is_dir() or any(where.iterdir())):
         raise UsageError(
-            f"{where} is there already and not empty", remedy="name another: loopspec demo DIR"
+            f"{where} is there already and not empty", remedy="give another directory's name after it"
         )
     with as_file(files("loopspec") / "demo" / "repo") as source:
         shutil.copytree(

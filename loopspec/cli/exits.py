@@ -1,7 +1,9 @@
 """Exits: what a run's rest means as an exit code, and in words."""
 
 from loopspec.errors import Exit
+from loopspec.machine.model import Machine
 from loopspec.machine.rest import Rest
+from loopspec.machine.step import accepted, routable
 from loopspec.snapshot import Snapshot
 
 _PLAIN = {
@@ -25,9 +27,13 @@ def exit_of(rest: Rest, snapshot: Snapshot) -> Exit:
     return _PLAIN[rest.reason]
 
 
-def words_of(rest: Rest, snapshot: Snapshot) -> str:
-    """The run's end in a few words."""
+def words_of(machine: Machine, snapshot: Snapshot, rest: Rest) -> str:
+    """The run's end in a few words, with the command that goes on where there is one."""
     session = snapshot.session
+    taken = accepted(machine, snapshot)
+    resumes = f": loopspec resume {session}" if "user.resumed" in taken else ""
+    if not resumes and "user.message" in routable(machine, snapshot):
+        resumes = f": loopspec resume {session} -p TEXT"
     if snapshot.spent and rest.reason in ("budget", "input", "idle"):
         more = f"loopspec resume {session} --extend {snapshot.spent}=…"
         return f"the budget for {snapshot.spent} is spent; go on with: {more}"
@@ -35,14 +41,12 @@ def words_of(rest: Rest, snapshot: Snapshot) -> str:
         case "finished":
             return "finished"
         case "failed":
-            return f"failed; try again with: loopspec resume {session}"
+            return "failed" + (f"; try again with{resumes}" if resumes else "")
         case "stuck":
-            return f"stuck: {rest.detail}"
+            return f"stuck; look with: loopspec explain {session}"
         case "approval":
             return f"waits for approval; answer with: loopspec resume {session}"
-        case "interrupted":
-            return f"interrupted; go on with: loopspec resume {session}"
-        case "suspended":
-            return f"suspended; go on with: loopspec resume {session}"
+        case "interrupted" | "suspended":
+            return f"{rest.reason}; go on with: loopspec resume {session}"
         case _:
-            return f"at rest; say more with: loopspec resume {session} -p TEXT"
+            return "at rest" + (f"; say more with{resumes}" if resumes else "")

@@ -8,7 +8,8 @@ from typing import Any, Final
 import click
 
 from loopspec.cli.options import open_store, resolve_session, store_option
-from loopspec.errors import NotFound
+from loopspec.errors import LoopspecError, NotFound
+from loopspec.stores.base import SessionRow, Store
 
 LAST: Final = 50
 
@@ -17,11 +18,8 @@ LAST: Final = 50
 @store_option
 def sessions(store: Path | None) -> None:
     """List the sessions of the store, newest first."""
-    from loopspec.codec import decode_snapshot
-    from loopspec.drivers.session import load_machine
     from loopspec.drivers.world import SystemClock
-    from loopspec.machine.rest import resting
-    from loopspec.views.words import duration, money, printable
+    from loopspec.views.words import printable
 
     try:
         opened = open_store(store, readonly=True)
@@ -32,23 +30,34 @@ def sessions(store: Path | None) -> None:
         click.echo("no sessions yet; start one with: loopspec demo")
     now = SystemClock().now()
     for row in rows:
-        head = opened.head(row.session)
-        if head is None:
-            click.echo(f"{row.session:<28} (empty: it never started)")
-            continue
-        snapshot = decode_snapshot(head.snapshot)
-        rest = resting(load_machine(opened, snapshot.machine), snapshot)
-        state = snapshot.configuration[-1] if snapshot.configuration else "nowhere"
-        word = rest.reason if rest is not None else "at work, or stopped at work"
-        cost = money(snapshot.usage.cost, snapshot.usage.unpriced)
-        ago = duration(max(0, now - row.updated))
-        click.echo(
-            printable(
-                f"{row.session:<28} {word:<14} {state:<28} {snapshot.usage.turns:>3} turns  "
-                f"{cost:>9}  {ago} ago",
-                140,
-            )
-        )
+        try:
+            line = _row(opened, row, now)
+        except LoopspecError as err:
+            line = f"{row.session:<28} damaged: {err}"
+        click.echo(printable(line, 140))
+
+
+def _row(opened: Store, row: SessionRow, now: int) -> str:
+    """One session in a line."""
+    from loopspec.codec import decode_snapshot
+    from loopspec.drivers.lock import holder
+    from loopspec.drivers.session import load_machine
+    from loopspec.machine.rest import resting
+    from loopspec.views.words import duration, money
+
+    head = opened.head(row.session)
+    if head is None:
+        return f"{row.session:<28} never started"
+    snapshot = decode_snapshot(head.snapshot)
+    rest = resting(load_machine(opened, snapshot.machine), snapshot)
+    state = snapshot.configuration[-1] if snapshot.configuration else "nowhere"
+    runs = holder(opened.directory, row.session)
+    word = "running" if runs else rest.reason if rest is not None else "stopped"
+    cost = money(snapshot.usage.cost, snapshot.usage.unpriced)
+    return (
+        f"{row.session:<28} {word:<12} {state:<28} {snapshot.usage.turns:>3} turns  "
+        f"{cost:>9}  {duration(max(0, now - row.updated))} ago"
+    )
 
 
 @click.command()
@@ -62,6 +71,7 @@ def explain(session: str, form: str, store: Path | None) -> None:
     import msgspec
 
     from loopspec.codec import decode
+    from loopspec.drivers.lock import holder
     from loopspec.drivers.session import Session
     from loopspec.drivers.world import SystemClock, redactor
     from loopspec.journal.chain import read
@@ -71,7 +81,7 @@ def explain(session: str, form: str, store: Path | None) -> None:
     opened = open_store(store, readonly=True)
     key = resolve_session(opened, session)
     clock = SystemClock()
-    loaded = Session.load(opened, key, clock, redactor())
+    loaded = Session.load(opened, key, clock, redactor(), look=True)
     start = max(0, loaded.snapshot.seq + 1 - LAST)
     entries = [read(row) for row in opened.entries(key, start)]
     refusals: list[dict[str, Any]] = [decode(r, dict) for r in opened.refusals(key)]
@@ -82,6 +92,9 @@ def explain(session: str, form: str, store: Path | None) -> None:
         click.echo(json.dumps(msgspec.to_builtins(made), indent=2, ensure_ascii=False))
     else:
         click.echo(render(made).rstrip("\n"))
+        runs = holder(opened.directory, key)
+        if runs:
+            click.echo(f"\nIt is being run by process {runs}.")
 
 
 @click.command()
@@ -98,7 +111,7 @@ def timeline(session: str, last: int | None, store: Path | None) -> None:
 
     opened = open_store(store, readonly=True)
     key = resolve_session(opened, session)
-    loaded = Session.load(opened, key, SystemClock(), redactor())
+    loaded = Session.load(opened, key, SystemClock(), redactor(), look=True)
     rows = (read(row) for row in opened.entries(key))
     entries = list(rows) if last is None else list(deque(rows, maxlen=last))
     made = lines(loaded.machine, entries)

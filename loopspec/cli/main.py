@@ -53,14 +53,30 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """The program's entry point; exits with a code of `Exit`."""
+    fill_standard_files()
     sys.exit(run_cli(argv))
+
+
+def fill_standard_files() -> None:
+    """Open what was closed (`>&-`) on nothing, so that no file of ours takes number 0, 1 or 2."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def run_cli(argv: list[str] | None = None) -> int:
     """Run a command line and give back its exit code."""
+    code = _run(argv)
+    _flush()
+    return code
+
+
+def _run(argv: list[str] | None) -> int:
+    """Run a command line; every fault becomes a line and a code."""
     try:
         code: Any = cli.main(args=argv, prog_name="loopspec", standalone_mode=False)
-        _flush()
         return int(code or 0)
     except click.exceptions.Exit as err:
         return err.exit_code
@@ -78,7 +94,13 @@ def run_cli(argv: list[str] | None = None) -> int:
         silence()
         return int(Exit.FAILED)
     except OSError as err:
-        complain(LoopspecError(f"{err.strerror or err}", place=err.filename or ""))
+        complain(LoopspecError(f"{err.strerror or err}", place=str(err.filename or "")))
+        return int(Exit.FAILED)
+    except Exception as err:
+        if os.environ.get("LOOPSPEC_TRACEBACK"):
+            raise
+        fault = f"this is a bug in loopspec or a plugin: {type(err).__name__}: {err}"
+        complain(LoopspecError(fault, remedy="set LOOPSPEC_TRACEBACK=1 to see where, and report it"))
         return int(Exit.FAILED)
 
 
@@ -92,11 +114,12 @@ def complain(err: LoopspecError) -> None:
 
 def _flush() -> None:
     """Flush now, so that a closed pipe shows itself here and not while Python ends."""
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        silence()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            silence()
 
 
 def silence() -> None:
@@ -104,7 +127,8 @@ def silence() -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if stream is not None:
+                stream.flush()
         except (OSError, ValueError):
             os.dup2(nothing, stream.fileno())
     os.close(nothing)

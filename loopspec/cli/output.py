@@ -18,12 +18,14 @@ CLOSE_SECONDS: Final = 5.0
 class Out:
     """A stream written by its own thread."""
 
-    def __init__(self, stream: TextIO, on_gone: Callable[[], None] | None = None) -> None:
-        """`on_gone` is called from the thread, once, when the reader has gone."""
+    def __init__(
+        self, stream: TextIO | None, on_gone: Callable[[], None] | None = None
+    ) -> None:
+        """`on_gone` is called from the thread, once, when the reader has gone. None: nobody reads."""
         self._stream = stream
         self._on_gone = on_gone
-        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self.gone = False
+        self._queue: queue.SimpleQueue[str | threading.Event | None] = queue.SimpleQueue()
+        self.gone = stream is None
         self._thread = threading.Thread(target=self._work, daemon=True, name="loopspec-out")
         self._thread.start()
 
@@ -38,24 +40,36 @@ class Out:
         self._queue.put(None)
         self._thread.join(CLOSE_SECONDS)
 
+    def drain(self) -> None:
+        """Wait until what is queued has been written, for a bounded time."""
+        done = threading.Event()
+        self._queue.put(done)
+        done.wait(CLOSE_SECONDS)
+
     def _work(self) -> None:
         """Write what is queued until told to stop."""
-        while (text := self._queue.get()) is not None:
-            parts = [text]
-            stop = False
-            while not self._queue.empty():
-                more = self._queue.get()
-                if more is None:
-                    stop = True
+        while (first := self._queue.get()) is not None:
+            parts: list[str] = []
+            waiting: list[threading.Event] = []
+            item: str | threading.Event | None = first
+            while item is not None:
+                if isinstance(item, str):
+                    parts.append(item)
+                else:
+                    waiting.append(item)
+                if self._queue.empty():
                     break
-                parts.append(more)
-            if not self.gone:
+                item = self._queue.get()
+            if parts and not self.gone:
                 self._put("".join(parts))
-            if stop:
+            for event in waiting:
+                event.set()
+            if item is None:
                 return
 
     def _put(self, text: str) -> None:
         """Write and flush; a closed or broken stream is gone for good."""
+        assert self._stream is not None
         try:
             self._stream.write(text)
             self._stream.flush()

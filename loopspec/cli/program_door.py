@@ -33,6 +33,8 @@ class ProgramDoor(Nobody):
         self._gone: list[Callable[[], Any]] = []
         self._out = Out(sys.stdout, self._lost)
         self._begun = 0
+        self._first = 0
+        self.session = ""
 
     def on_gone(self, call: Callable[[], Any]) -> None:
         """What to do when the reader has gone."""
@@ -46,6 +48,7 @@ class ProgramDoor(Nobody):
     def opened(self, session: Session, driver: Any) -> None:
         """The session is about to run."""
         self._begun = session.clock.awake()
+        self._first, self.session = session.snapshot.seq, session.id
         if self._stream:
             self._line({"kind": "opened", "session": session.id, "name": session.machine.name})
 
@@ -88,7 +91,13 @@ class ProgramDoor(Nobody):
 
     def ended(self, session: Session, rest: Rest, code: int) -> None:
         """The result object."""
-        self._line(result(session, rest, code, session.clock.awake() - self._begun))
+        lasted = session.clock.awake() - self._begun
+        self._line(result(session, rest, code, lasted, answer_of(session, self._first)))
+
+    @property
+    def gone(self) -> bool:
+        """Whether the reader has gone."""
+        return self._out.gone
 
     def close(self) -> None:
         """Write what is queued."""
@@ -100,13 +109,19 @@ class ProgramDoor(Nobody):
         self._out.write(text + "\n", live=live)
 
 
-def answer_of(session: Session) -> str:
-    """The newest text of the model, empty if it has said nothing."""
-    texts = (i.text for i in reversed(session.items) if i.role == "assistant" and i.text.strip())
-    return next(texts, "")
+def answer_of(session: Session, first: int) -> str:
+    """The newest text of the model since entry `first`, empty if it has said nothing in this run."""
+    for item in reversed(session.items):
+        if int(item.id.partition(".")[0]) < first:
+            return ""
+        if item.role == "assistant" and item.text.strip() and not item.partial:
+            return item.text
+    return ""
 
 
-def result(session: Session, rest: Rest, code: int, duration: int) -> dict[str, Any]:
+def result(
+    session: Session, rest: Rest, code: int, duration: int, answer: str
+) -> dict[str, Any]:
     """The result of a run as plain data; cost is USD as text, null when a price is unknown."""
     usage, snapshot = session.snapshot.usage, session.snapshot
     waiting = [
@@ -120,8 +135,8 @@ def result(session: Session, rest: Rest, code: int, duration: int) -> dict[str, 
         "exit": int(code),
         "session": session.id,
         "state": list(snapshot.configuration),
-        "answer": answer_of(session),
-        "detail": words_of(rest, snapshot),
+        "answer": answer,
+        "detail": words_of(session.machine, snapshot, rest),
         "turns": usage.turns,
         "usage": {
             "input_tokens": usage.input_tokens,

@@ -20,7 +20,7 @@ def replay(
     """Fold SESSION's journal and show where it stands; nothing is run and nothing is called."""
     from loopspec.drivers.session import load_machine, stepper
     from loopspec.journal import fold
-    from loopspec.journal.chain import check
+    from loopspec.journal.chain import check, check_head
     from loopspec.views.timeline import render
     from loopspec.views.timeline import timeline as lines
 
@@ -32,6 +32,9 @@ def replay(
         raise UsageError(f"session {key} has no entries")
     if to is not None and entries[-1].seq < to:
         raise UsageError(f"session {key} has no entry {to}; its last is {entries[-1].seq}")
+    head = opened.head(key)
+    if to is None and head is not None:
+        check_head(entries[-1], head.seq, head.hash, key)
     snapshot = fold.fold(key, entries)
     machine = load_machine(opened, snapshot.machine)
     click.echo(render(lines(machine, entries), start=snapshot.started).rstrip("\n"))

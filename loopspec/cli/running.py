@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,8 @@ import click
 from loopspec.cli.exits import exit_of
 from loopspec.cli.options import open_store, resolve_session, run_options, store_option
 from loopspec.cli.output import is_terminal
-from loopspec.errors import BadSpec, LoopspecError, UsageError
+from loopspec.cli.signals import keep_to_ourselves, signals
+from loopspec.errors import BadSpec, Conflict, Exit, LoopspecError, UsageError
 from loopspec.events import Kept
 from loopspec.version import __version__
 
@@ -98,9 +97,14 @@ def start(
     key = launch.check_id(session) if session else launch.new_id(machine)
 
     async def begin() -> Any:
-        made, first = await Session.create(
-            opened, machine, key, started, SystemClock(), redactor()
-        )
+        try:
+            made, first = await Session.create(
+                opened, machine, key, started, SystemClock(), redactor()
+            )
+        except Conflict:
+            raise UsageError(
+                f"there is a session `{key}` already", remedy=f"go on with: loopspec resume {key}"
+            ) from None
         return made, first, _said(prompt)
 
     return _drive(begin, opened, yes, output_format, ask=prompt is None)
@@ -115,7 +119,7 @@ def again(
     store: Path | None,
 ) -> int:
     """Resume a session; gives back the exit code. Raises `LoopspecError`."""
-    from loopspec.drivers.resuming import extensions, first_events
+    from loopspec.drivers.resuming import check_prompt, extensions, first_events
     from loopspec.drivers.session import Session
     from loopspec.drivers.world import SystemClock, redactor
 
@@ -124,11 +128,14 @@ def again(
     key = resolve_session(opened, session)
     loaded = Session.load(opened, key, SystemClock(), redactor())
     _still_possible(loaded)
-    events: list[tuple[Kept, str]] = [(event, "person") for event in more]
-    events += first_events(loaded, prompt)
+    check_prompt(loaded, prompt)
+
+    def first(session: Session) -> list[tuple[Kept, str]]:
+        extended: list[tuple[Kept, str]] = [(event, "person") for event in more]
+        return extended + first_events(session, prompt)
 
     async def begin() -> Any:
-        return loaded, None, events
+        return loaded, None, first
 
     return _drive(begin, opened, yes, output_format, ask=prompt is None)
 
@@ -146,13 +153,12 @@ def _still_possible(session: Any) -> None:
 
 def _said(prompt: str | None) -> list[tuple[Any, str]]:
     """The first message, if one was given."""
+    from loopspec.drivers.resuming import plain_prompt
     from loopspec.events import UserMessage
 
     if prompt is None:
         return []
-    if not prompt.strip():
-        raise UsageError("`--prompt` is empty")
-    return [(UserMessage(text=prompt), "person")]
+    return [(UserMessage(text=plain_prompt(prompt)), "person")]
 
 
 def _workdir(given: Path | None) -> Path:
@@ -160,6 +166,10 @@ def _workdir(given: Path | None) -> Path:
     where = (given or Path.cwd()).resolve()
     if not where.is_dir():
         raise UsageError(f"the work directory {where} is no directory")
+    try:
+        str(where).encode()
+    except UnicodeEncodeError:
+        raise UsageError("the work directory's name is no UTF-8 text") from None
     return where
 
 
@@ -177,86 +187,45 @@ def _drive(
     begin: Callable[[], Any], store: Any, yes: bool, output_format: str, *, ask: bool
 ) -> int:
     """Run a session behind a door until it rests; gives back the exit code."""
+    keep_to_ourselves()
     door = make_door(output_format, yes, ask)
     try:
-        return asyncio.run(_main(begin, door))
+        code = asyncio.run(_main(begin, door))
     finally:
         door.close()
         with contextlib.suppress(LoopspecError):
             store.close()
+    if door.gone and code in (Exit.OK, Exit.SUSPENDED):
+        raise Unheard(
+            "the output was closed before everything was written",
+            place=f"session {door.session}",
+            remedy=f"go on with: loopspec resume {door.session}",
+            code=code,
+        )
+    return code
+
+
+class Unheard(LoopspecError):
+    """Nobody read the end of the output; the exit code tells whether the session was parked."""
+
+    def __init__(self, fault: str, *, place: str, remedy: str, code: int) -> None:
+        """`code` is what the run would have ended with."""
+        super().__init__(fault, place=place, remedy=remedy)
+        self.exit = Exit.SUSPENDED if code == Exit.SUSPENDED else Exit.FAILED
 
 
 async def _main(begin: Callable[[], Any], door: Any) -> int:
     """Create or load, drive, show the end."""
     from loopspec.drivers.local import LocalDriver
+    from loopspec.drivers.threads import DaemonThreads
     from loopspec.registry import installed
 
+    asyncio.get_running_loop().set_default_executor(DaemonThreads())
     session, first_step, events = await begin()
     driver = LocalDriver(session, installed(), door)
     door.opened(session, driver)
-    with _signals(driver, door):
+    async with signals(driver, door):
         rest = await driver.run(events, first_step)
     code = exit_of(rest, session.snapshot)
     door.ended(session, rest, code)
     return int(code)
-
-
-@contextlib.contextmanager
-def _signals(driver: Any, door: Any) -> Any:
-    """Ctrl-C interrupts at once; SIGTERM and a lost terminal park the session."""
-    loop = asyncio.get_running_loop()
-    pending: set[asyncio.Task[None]] = set()
-
-    def begin(work: Callable[[], Any]) -> None:
-        task = loop.create_task(work())
-        pending.add(task)
-        task.add_done_callback(pending.discard)
-
-    interrupt = functools.partial(_interrupt, driver, [])
-    park = functools.partial(_park, driver)
-    loop.add_signal_handler(signal.SIGINT, begin, interrupt)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, begin, functools.partial(park, number.name))
-    door.on_gone(
-        lambda: loop.call_soon_threadsafe(
-            begin, functools.partial(park, "the output was closed")
-        )
-    )
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
-        for task in pending:
-            task.cancel()
-
-
-async def _interrupt(driver: Any, before: list[bool]) -> None:
-    """The first Ctrl-C interrupts the work; one that nothing answers to leaves."""
-    from loopspec.events import UserInterrupted
-    from loopspec.machine.rest import Rest
-    from loopspec.machine.step import REFUSED
-
-    if before:
-        driver.stop(Rest("interrupted"))
-        return
-    with contextlib.suppress(LoopspecError):
-        step = await driver.tell(UserInterrupted(reason="Ctrl-C"))
-        if step.outcome == REFUSED:
-            driver.stop(Rest("interrupted"))
-            return
-    if not is_terminal():
-        before.append(True)
-
-
-async def _park(driver: Any, reason: str) -> None:
-    """Ask the session to park; one that does not route this is left as the journal has it."""
-    from loopspec.events import HostSuspended
-    from loopspec.machine.rest import Rest
-
-    with contextlib.suppress(LoopspecError):
-        step = await driver.tell(HostSuspended(reason=reason), "host")
-        if step.outcome != "moved":
-            driver.stop(Rest("suspended"))
-
-

@@ -7,12 +7,13 @@ Rules of this file:
 3. Ctrl-C and the end of input always leave; nothing is lost by leaving.
 """
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from loopspec.cli.asking import ask_line
+from loopspec.cli.asking import ask_line, drop_typed
 from loopspec.cli.cards import call_card, entry_lines, preview_of, restful
 from loopspec.cli.exits import words_of
 from loopspec.cli.output import Out
@@ -37,6 +38,9 @@ from loopspec.hooks import People
 from loopspec.journal.entry import Entry
 from loopspec.machine.rest import Rest
 from loopspec.registry import installed
+from loopspec.views.words import moment
+
+LEAVE = ("q", "quit", "exit", "/q", "/quit", "/exit")
 
 
 class TextDoor:
@@ -55,6 +59,10 @@ class TextDoor:
         self._style = Style(color)
         self._open = ""  # what kind of text stands unfinished on the current line
         self._streamed: set[str] = set()
+        self._one = asyncio.Lock()  # one question at a time, whoever asks
+        self._hinted = False
+        self._first = 0
+        self.session = ""
 
     # ------------------------------------------------------------ what the driver calls
 
@@ -70,6 +78,7 @@ class TextDoor:
     def opened(self, session: Session, driver: Any) -> None:
         """Name the session, so that it can be found again."""
         machine = session.machine
+        self._first, self.session = session.snapshot.seq, session.id
         self._say(
             self._style.dim(f"{machine.name} {machine.version} · session {session.id}")
             + self._style.dim(f" · in {session.snapshot.workdir}")
@@ -104,23 +113,32 @@ class TextDoor:
 
     async def at_rest(self, session: Session, rest: Rest) -> Kept | None:
         """Ask the person what the session waits for."""
-        self._end_line()
-        if rest.reason == "approval":
-            return await self._approve(session)
-        if not self.terminal:
+        async with self._one:
+            self._end_line()
+            if rest.reason == "approval":
+                return await self._approve(session)
+            if not self.terminal:
+                return None
+            if rest.reason == "input" and self._ask:
+                return await self._message()
+            if rest.reason == "interrupted":
+                return await self._interrupted(session)
             return None
-        if rest.reason == "input" and self._ask:
-            return await self._message()
-        if rest.reason == "interrupted":
-            return await self._interrupted(session)
-        return None
 
     def ended(self, session: Session, rest: Rest, code: int) -> None:
         """The last lines: the answer where nobody watched, and how it ended."""
         self._end_line()
-        if not self.terminal and (answer := answer_of(session)):
+        if not self.terminal and (answer := answer_of(session, self._first)):
+            self._progress.drain()
             self._out.write(printable_block(answer).rstrip("\n") + "\n")
-        self._say(self._style.dim(restful(session, words_of(rest, session.snapshot))))
+            self._out.drain()
+        words = words_of(session.machine, session.snapshot, rest)
+        self._say(self._style.dim(restful(session, words)))
+
+    @property
+    def gone(self) -> bool:
+        """Whether the reader of stdout has gone."""
+        return self._out.gone
 
     def close(self) -> None:
         """Write what is queued."""
@@ -132,16 +150,17 @@ class TextDoor:
 
     async def answer(self, question: str) -> str:
         """Put a tool's question to the person (see `loopspec.hooks.People`)."""
-        self._end_line()
-        self._say(self._style.strong("? ") + printable_block(question))
-        return await self._line("> ") or ""
+        async with self._one:
+            self._end_line()
+            self._say(self._style.strong("? ") + printable_block(question))
+            return await self._line("> ") or ""
 
     async def _approve(self, session: Session) -> Kept | None:
         """Put one waiting call before the person."""
         call = waiting_call(session)
         if call is None:
             return None
-        preview = preview_of(session, call, installed().tools)
+        preview = await asyncio.to_thread(preview_of, session, call, installed().tools)
         self._say(call_card(session, call, preview, self._style))
         if self.yes:
             given = granted(session)
@@ -150,6 +169,7 @@ class TextDoor:
             return given
         if not self.terminal:
             return None
+        drop_typed(sys.stdin.fileno())  # what was typed before the question is no answer to it
         if call.status == "lost":
             keys = {"d": "done", "r": "rerun", "g": "abandon"}
             text = "It may have happened. [d]one already, [r]un again, [g]ive it up? "
@@ -162,6 +182,8 @@ class TextDoor:
                 return None
             key = line.strip().lower()[:1]
             if key in keys:
+                if keys[key] in ("deny", "abandon"):
+                    self._say(self._style.warn(f"  {'denied' if key == 'n' else 'given up'}"))
                 return ApprovalGiven(
                     call=call.id,
                     args_hash=call.args_hash,
@@ -173,31 +195,39 @@ class TextDoor:
     async def _message(self) -> Kept | None:
         """Wait for the next message."""
         while True:
-            line = await self._line("> ")
-            if line is None or line.strip() in ("/quit", "/exit", "/q"):
+            hint = "" if self._hinted else self._style.dim("(Ctrl-D leaves) ")
+            self._hinted = True
+            line = await self._line("> ", hint)
+            if line is None or line.strip() in LEAVE:
                 return None
             if line.strip():
                 return UserMessage(text=line)
 
     async def _interrupted(self, session: Session) -> Kept | None:
         """Keep, roll back, resume, or say something."""
-        back = ", [b]ack to the last rollback point" if session.snapshot.boundaries else ""
+        back = ""
+        if session.snapshot.boundaries:
+            last = session.snapshot.boundaries[-1]
+            back = f", [b]ack to {moment(last.at)} (undoes every change of files since, yours too)"
         text = f"Interrupted. Enter goes on{back}, [q]uit, or type a message: "
-        line = await self._line(text)
-        if line is None:
-            return None
-        word = line.strip()
+        word = line = "?"
+        while word in ("?", "h", "help"):
+            given = await self._line(text)
+            if given is None:
+                return None
+            line, word = given, given.strip()
         if word in ("", "r", "resume"):
             return UserResumed()
-        if word in ("q", "quit", "/quit"):
+        if word in LEAVE:
             return None
         if word in ("b", "back") and session.snapshot.boundaries:
             return RollbackChosen()
         return UserMessage(text=line)
 
-    async def _line(self, prompt: str) -> str | None:
+    async def _line(self, prompt: str, hint: str = "") -> str | None:
         """One line from the terminal, None at the end of input."""
-        self._out.write(self._style.strong(prompt))
+        self._out.write(hint + self._style.strong(prompt))
+        self._out.drain()
         return await ask_line(sys.stdin.fileno())
 
     # ------------------------------------------------------------ writing

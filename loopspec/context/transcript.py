@@ -25,6 +25,7 @@ from loopspec.journal.entry import Entry
 from loopspec.record import AddPartial, AddReply, AddResult, AddText, AddUser, Replace
 from loopspec.tokens import estimate as estimate
 
+GO_ON: Final = "Go on."
 MISSING: Final = "No result: the call was not run."
 
 
@@ -162,6 +163,9 @@ def provider_messages(items: Iterable[Item], system: str) -> list[dict[str, Any]
                 out.extend(_assistant(item, results))
             case _:
                 pass
+    if out and out[-1]["role"] == "assistant":
+        # Few providers continue an assistant's message; none refuses a request to go on.
+        out.append({"role": "user", "content": GO_ON})
     return out
 
 

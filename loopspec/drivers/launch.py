@@ -21,7 +21,7 @@ from loopspec.spec.parse import Compiled, ToolInfo, compile_spec
 
 NUMBERS: Final = {"int": int, "number": float}
 SCRIPTED: Final = "scripted/"
-_ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,9 @@ def parse_inputs(machine: Machine, given: Sequence[str]) -> str:
     faults: list[str] = []
     values: dict[str, Any] = {}
     for item in given:
+        if not _is_text(item):
+            faults.append("an input is no UTF-8 text")
+            continue
         name, sep, text = item.partition("=")
         if not sep:
             faults.append(f"`--input {item}` is not of the form NAME=VALUE")
@@ -155,6 +158,15 @@ def parse_inputs(machine: Machine, given: Sequence[str]) -> str:
     if faults:
         raise BadInput("; ".join(faults))
     return canonical_json(values)
+
+
+def _is_text(text: str) -> bool:
+    """Whether the bytes of an argument were UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _value(field: Field, text: str) -> Any:
@@ -216,7 +228,7 @@ def preflight(machine: Machine) -> dict[str, int]:
 
 def check_id(given: str) -> str:
     """A session id somebody chose; raises `UsageError` when it could not be used in files and ids."""
-    if not _ID.match(given):
+    if not _ID.fullmatch(given) or given == "last":
         raise UsageError(
             f"`{given}` is no session id",
             remedy="use 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first",

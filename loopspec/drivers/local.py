@@ -9,10 +9,12 @@ Rules of this file:
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, TypeAlias
 
+from loopspec.drivers.answers import checked
 from loopspec.drivers.door import Door
+from loopspec.drivers.lock import SessionLock
 from loopspec.drivers.recovery import decide_recovery, needs_claim
 from loopspec.drivers.session import Session
 from loopspec.drivers.world import LocalWorld
@@ -26,6 +28,7 @@ from loopspec.events import (
     EffectStarted,
     Kept,
     Live,
+    Progress,
     TimerFired,
 )
 from loopspec.hooks import Performer
@@ -33,11 +36,13 @@ from loopspec.machine.draft import effect_order
 from loopspec.machine.rest import Rest, resting
 from loopspec.machine.step import REFUSED, Step
 from loopspec.registry import Registry
-from loopspec.snapshot import Pending
 
 CANCEL_GRACE: Final = 10.0
 CLOSED: Final = ("finished", "failed", "stuck")
-Item = tuple[Kept, str, "asyncio.Future[Step] | None"]
+OVER: Final = "the run has ended"
+Told: TypeAlias = tuple[Kept, str, "asyncio.Future[Step] | None"]
+Events: TypeAlias = Sequence[tuple[Kept, str]]
+First: TypeAlias = Events | Callable[[Session], Events]
 
 
 class LocalDriver:
@@ -49,86 +54,118 @@ class LocalDriver:
         self._registry = registry
         self._door = door
         self._world = LocalWorld(session, registry.tools, self._watch, door.people)
-        self._queue: asyncio.Queue[Item] = asyncio.Queue()
+        self._queue: asyncio.Queue[Told] = asyncio.Queue()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._side: set[asyncio.Task[Any]] = set()
         self._performers: dict[str, Performer] = {}
         self._asking: asyncio.Task[Kept | None] | None = None
         self._asked: Rest | None = None
-        self._stop: asyncio.Future[Rest] | None = None
+        self._silent = False  # the open question ended without a word
+        self._stop: asyncio.Future[Rest] = asyncio.get_running_loop().create_future()
+        self._ended = False
+        self.recovering = False
 
     # ------------------------------------------------------------ outside calls
 
     async def tell(self, event: Kept, by: str = "person") -> Step:
-        """Hand in an event and wait until it is committed or refused."""
+        """Hand in an event and wait until it is committed or refused.
+
+        Raises `LoopspecError` when the run ends before that.
+        """
+        if self._ended:
+            raise LoopspecError(OVER)
         done: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait((event, by, done))
         return await done
 
     def stop(self, rest: Rest) -> None:
         """Leave the loop as soon as possible; the session stays as the journal has it."""
-        if self._stop is not None and not self._stop.done():
+        if not self._stop.done():
             self._stop.set_result(rest)
 
-    async def run(self, first: Sequence[tuple[Kept, str]] = (), step: Step | None = None) -> Rest:
-        """Run until rest. `first` are events to hand in at once; `step` is a fresh session's own.
+    async def run(self, first: First = (), step: Step | None = None) -> Rest:
+        """Run until rest. `first` are events to hand in at once, or a function that looks at the
+        session after recovery and gives them; `step` is a fresh session's own.
 
-        Raises `StoreError` when an entry cannot be written: nothing was done after the last entry.
+        Raises `LoopspecError` when another process runs the session, `StoreError` when an entry
+        cannot be written: nothing was done after the last entry.
         """
-        self._stop = asyncio.get_running_loop().create_future()
+        lock = SessionLock(self.session.store.directory, self.session.id)
+        lock.take()
+        whole = False
         try:
             if step is not None:
                 self._shown()
                 self._act(step.effects)
             else:
+                self.recovering = True
                 await self._recover()
-            for event, by in first:
-                await self._accept(event, by, None)
-            return await self._loop()
+                self.recovering = False
+            if not self._stop.done():
+                for event, by in first(self.session) if callable(first) else first:
+                    await self._accept(event, by, None)
+            rest = await self._loop()
+            whole = True
+            return rest
         finally:
-            await self._shutdown()
+            try:
+                await self._shutdown(whole)
+            finally:
+                lock.free()
 
     # ------------------------------------------------------------ the loop
 
     async def _loop(self) -> Rest:
         """Take events, fire timers, ask at rest."""
-        assert self._stop is not None
-        while True:
-            if self._stop.done():
-                return self._stop.result()
+        while not self._stop.done():
             await self._fire_due()
-            rest = None
+            if (said := self._said()) is not None:
+                await self._accept(said, "person", None)
+                continue
             if self._queue.empty():
                 rest = resting(self.session.machine, self.session.snapshot)
                 if rest is not None and rest.reason in CLOSED:
                     return rest
-            self._ask(rest)
+                if self._silent and rest is not None and rest == self._asked:
+                    return rest
+                self._ask(rest)
             item = await self._next()
             if item is not None:
                 await self._accept(*item)
-                continue
-            if self._asking is not None and self._asking.done():
-                said = self._asking.result()
-                self._asking = None
-                if said is None and rest is not None:
-                    return rest
-                if said is not None:
-                    await self._accept(said, "person", None)
+        return self._stop.result()
+
+    def _said(self) -> Kept | None:
+        """What came of the open question. Words are never dropped: a stale answer is refused later."""
+        asking, self._silent = self._asking, False
+        if asking is None or not asking.done():
+            return None
+        self._asking = None
+        if asking.cancelled():
+            return None
+        error = asking.exception()
+        if isinstance(error, LoopspecError):
+            raise error
+        if error is not None:
+            self._watch(Progress(text=f"nobody could be asked: {type(error).__name__}: {error}"))
+        said = asking.result() if error is None else None
+        self._silent = said is None
+        return said
 
     def _ask(self, rest: Rest | None) -> None:
         """Keep exactly one question open: the one that belongs to this rest."""
-        if self._asking is not None and (rest is None or rest != self._asked):
+        if self._asking is not None and rest != self._asked and not self._asking.done():
             self._asking.cancel()
+            self._side.add(self._asking)
+            self._asking.add_done_callback(self._side.discard)
             self._asking = None
         if rest is not None and self._asking is None:
             self._asked = rest
             self._asking = asyncio.create_task(self._door.at_rest(self.session, rest))
 
-    async def _next(self) -> Item | None:
+    async def _next(self) -> Told | None:
         """The next event, or None when a timer is due, a question is answered or we must stop."""
         with contextlib.suppress(asyncio.QueueEmpty):
             return self._queue.get_nowait()
-        assert self._stop is not None
         getter = asyncio.create_task(self._queue.get())
         waits: set[asyncio.Future[Any]] = {getter, self._stop}
         if self._asking is not None:
@@ -210,7 +247,14 @@ class LocalDriver:
         """Start one effect in a task of its own."""
         task = asyncio.create_task(self._perform(effect, claimed))
         self._tasks[effect.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(effect.id, None))
+
+        def over(done: "asyncio.Task[None]") -> None:
+            self._tasks.pop(effect.id, None)
+            if done.cancelled():  # before its first step: nothing of it has begun
+                never = EffectCancelled(effect=effect.id, started=False)
+                self._queue.put_nowait((never, "driver", None))
+
+        task.add_done_callback(over)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the effects, and keep hold of it."""
@@ -227,12 +271,13 @@ class LocalDriver:
                 await self.tell(EffectClaimed(effect=effect.id), "driver")
             started = True
             self._watch(EffectStarted(effect=effect.id, what=effect_words(effect)))
-            answer = await self._performer(effect).perform(effect, self._world)
+            given = await self._performer(effect).perform(effect, self._world)
+            answer = checked(self.session.machine, effect, given)
         except asyncio.CancelledError:
             answer = EffectCancelled(effect=effect.id, started=started)
         except LoopspecError as err:
             answer = EffectFailed(effect=effect.id, reason=str(err))
-        except Exception as err:
+        except BaseException as err:  # a plugin's own code, `sys.exit` included
             answer = EffectFailed(effect=effect.id, reason=f"{type(err).__name__}: {err}")
         self._queue.put_nowait((answer, performer_name(self.session, effect), None))
 
@@ -273,7 +318,13 @@ class LocalDriver:
             found = self.session.snapshot.pending.get(key)
             if found is None:
                 continue
-            verdict = await decide_recovery(found, self._world)
+            deciding = asyncio.ensure_future(decide_recovery(found, self._world))
+            either: set[asyncio.Future[Any]] = {deciding, self._stop}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not deciding.done():
+                deciding.cancel()
+                return
+            verdict = deciding.result()
             if verdict is None:
                 ready.append(key)
                 continue
@@ -288,10 +339,13 @@ class LocalDriver:
             if left is not None:
                 self._start(left.effect, claimed=left.claimed)
 
-    async def _shutdown(self) -> None:
-        """Stop every task; what they were doing is pending in the journal."""
-        if self._asking is not None:
-            self._asking.cancel()
+    async def _shutdown(self, whole: bool) -> None:
+        """Stop every task; what they were doing is pending in the journal.
+
+        Answers that are in already, or come from work that was being cancelled, are still committed
+        (unless the store has failed), so that nothing done is forgotten.
+        """
+        self._ended = True
         tasks: list[asyncio.Task[Any]] = [*self._tasks.values(), *self._side]
         if self._asking is not None:
             tasks.append(self._asking)
@@ -299,6 +353,17 @@ class LocalDriver:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=CANCEL_GRACE)
+        while not self._queue.empty():
+            event, by, done = self._queue.get_nowait()
+            if done is not None and not done.done():
+                done.set_exception(LoopspecError(OVER))
+                done.exception()
+            pending = self.session.snapshot.pending.get(getattr(event, "effect", ""))
+            given_up = isinstance(event, EffectCancelled | EffectFailed | EffectClaimed)
+            if whole and pending is not None and (pending.status == "cancelling" or not given_up):
+                with contextlib.suppress(LoopspecError):
+                    await self.session.accept(event, by)
+                    self._shown()
 
     def _watch(self, event: Live) -> None:
         """Show a live event; a door that fails must not stop the loop."""

@@ -6,6 +6,7 @@ from typing import Final
 from loopspec.drivers.session import Session
 from loopspec.errors import UsageError
 from loopspec.events import BudgetExtended, HostWoke, Kept, UserMessage, UserResumed
+from loopspec.machine.dispatch import finished
 from loopspec.machine.rest import resting
 from loopspec.machine.step import accepted
 from loopspec.spec.literals import count, duration, usd
@@ -47,7 +48,25 @@ def first_events(session: Session, prompt: str | None) -> list[tuple[Kept, str]]
     ):
         out.append((UserResumed(), "person"))
     if prompt is not None:
-        if not prompt.strip():
-            raise UsageError("`--prompt` is empty")
-        out.append((UserMessage(text=prompt), "person"))
+        out.append((UserMessage(text=plain_prompt(prompt)), "person"))
     return out
+
+
+def plain_prompt(prompt: str) -> str:
+    """The prompt, if it is a text; raises `UsageError`."""
+    if not prompt.strip():
+        raise UsageError("`--prompt` is empty")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        raise UsageError("`--prompt` is no UTF-8 text") from None
+    return prompt
+
+
+def check_prompt(session: Session, prompt: str | None) -> None:
+    """Refuse a message that nobody could ever read; raises `UsageError`."""
+    if prompt is None:
+        return
+    plain_prompt(prompt)
+    if finished(session.machine, session.snapshot):
+        raise UsageError(f"session {session.id} has finished", remedy="start a new one")

@@ -14,21 +14,9 @@ import msgspec
 
 from loopspec.codec import args_hash, decode, decode_snapshot, digest, encode
 from loopspec.context.transcript import Item, extend
-from loopspec.errors import Conflict, Damaged, LoopspecError
-from loopspec.events import (
-    AttemptFailed,
-    ContextCompacted,
-    EffectCancelled,
-    EffectFailed,
-    EffectLost,
-    Kept,
-    ModelReplied,
-    SessionStarted,
-    Stamped,
-    ToolAnswered,
-    UserMessage,
-    name_of,
-)
+from loopspec.drivers.clean import clean
+from loopspec.errors import Conflict, Damaged, LoopspecError, NotFound
+from loopspec.events import Kept, ModelReplied, SessionStarted, Stamped, ToolAnswered, name_of
 from loopspec.governance.redact import Redactor
 from loopspec.journal.chain import check, check_head, make_entry, read
 from loopspec.journal.entry import GENESIS, Entry
@@ -37,19 +25,6 @@ from loopspec.machine.model import FORMAT, Machine
 from loopspec.machine.step import REFUSED, Step, step
 from loopspec.snapshot import Call, Snapshot
 from loopspec.stores.base import Append, Store
-from loopspec.tokens import estimate
-
-_TEXTS: dict[type, tuple[str, ...]] = {
-    UserMessage: ("text",),
-    ModelReplied: ("text",),
-    ToolAnswered: ("output",),
-    AttemptFailed: ("detail", "partial"),
-    EffectCancelled: ("partial",),
-    EffectFailed: ("reason",),
-    EffectLost: ("reason", "partial"),
-    ContextCompacted: ("summary",),
-    SessionStarted: ("inputs",),
-}
 
 
 class Clock(Protocol):
@@ -102,8 +77,20 @@ class Session:
         return self, first
 
     @classmethod
-    def load(cls, store: Store, session: str, clock: Clock, redactor: Redactor) -> "Session":
-        """Open a session as its head says; raises `NotFound` or `Damaged`."""
+    def load(
+        cls,
+        store: Store,
+        session: str,
+        clock: Clock,
+        redactor: Redactor,
+        *,
+        look: bool = False,
+    ) -> "Session":
+        """Open a session as its head says; raises `NotFound` or `Damaged`.
+
+        Every entry is held against its chain, because what the model will see is folded from them;
+        `look` leaves that out, so that a person can look at what is damaged.
+        """
         head = store.head(session)
         if head is None:
             raise Damaged("the session has no entries", place=f"session {session}")
@@ -112,13 +99,13 @@ class Session:
         self = cls(store, machine, snapshot, clock, redactor)
         last: Entry | None = None
         items: tuple[Item, ...] = ()
-        for row in store.entries(session):
-            last = read(row)
+        rows = store.entries(session)
+        for last in map(read, rows) if look else check(rows, session):
             if last.record.view:
                 items = extend(items, last)
-        check_head(last, head.seq, head.hash, session)
-        assert last is not None
-        if last.snapshot != digest(head.snapshot):
+        if not look:
+            check_head(last, head.seq, head.hash, session)
+        if last is not None and not look and last.snapshot != digest(head.snapshot):
             raise Damaged("the stored snapshot is not the head's", place=f"session {session}")
         self.items, self._hash = items, head.hash
         return self
@@ -135,7 +122,7 @@ class Session:
             at=self.clock.now(),
             awake=self.awake_now(),
             by=by,
-            event=self._clean(event),
+            event=clean(event, self.redactor),
         )
         made = step(self.machine, self.snapshot, stamped)
         if made.outcome == REFUSED:
@@ -193,21 +180,6 @@ class Session:
             self._args = {call.id: found}
         return found
 
-    def _clean(self, event: Kept) -> Kept:
-        """The event without secrets, its token counts stamped."""
-        changes: dict[str, Any] = {}
-        for name in _TEXTS.get(type(event), ()):
-            text = getattr(event, name)
-            clean = self.redactor.text(text) if text else text
-            if clean != text:
-                changes[name] = clean
-        if changes:
-            event = msgspec.structs.replace(event, **changes)
-        if isinstance(event, UserMessage | ToolAnswered | ModelReplied) and not event.tokens:
-            text = event.output if isinstance(event, ToolAnswered) else event.text
-            event = msgspec.structs.replace(event, tokens=estimate(text))
-        return event
-
 
 def _snapshot(data: bytes, session: str) -> Snapshot:
     """The stored snapshot; raises `Damaged`."""
@@ -219,7 +191,10 @@ def _snapshot(data: bytes, session: str) -> Snapshot:
 
 def load_machine(store: Store, key: str) -> Machine:
     """The compiled machine of a session; raises `Damaged` or `LoopspecError`."""
-    data = store.blob(key)
+    try:
+        data = store.blob(key)
+    except NotFound:
+        raise Damaged("the session's compiled machine is missing", place=f"blob {key[:12]}") from None
     try:
         machine = decode(data, Machine)
     except (msgspec.MsgspecError, UnicodeDecodeError) as err:
@@ -239,8 +214,12 @@ def verified(store: Store, session: str) -> Iterator[Entry]:
     snapshot = empty(session)
     for entry in check(store.entries(session), session):
         snapshot = advance(snapshot, entry)
-        for key in entry.blobs:
-            store.blob(key)
+        for key in _blobs(entry):
+            try:
+                store.blob(key)
+            except (NotFound, Damaged) as err:
+                where = f"session {session}, entry {entry.seq}"
+                raise Damaged(f"its blob {key[:12]}: {err.fault}", place=where) from None
         if entry.seq == 0:
             load_machine(store, snapshot.machine)
         last = entry
@@ -250,6 +229,12 @@ def verified(store: Store, session: str) -> Iterator[Entry]:
     check_head(last, head.seq, head.hash, session)
     if encode(snapshot) != head.snapshot:
         raise Damaged("the stored snapshot is not the folded one", place=f"session {session}")
+
+
+def _blobs(entry: Entry) -> list[str]:
+    """Every blob an entry rests on: those written with it, and a tool's whole output."""
+    named = [entry.event.blob] if isinstance(entry.event, ToolAnswered) else []
+    return [*entry.blobs, *(key for key in named if key)]
 
 
 def stepper(machine: Machine) -> Any:

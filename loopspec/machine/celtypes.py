@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from loopspec.events import BY_NAME, ProposedCall
 from loopspec.machine.model import Field
 
+MAX_DEPTH: Final = 32
 _F: Final = descriptor_pb2.FieldDescriptorProto
 _STRUCT: Final = ".google.protobuf.Struct"
 _VALUE: Final = ".google.protobuf.Value"
@@ -128,12 +129,33 @@ def event_data(event: object) -> dict[str, Any]:
     return plain
 
 
+def too_deep(value: Any, depth: int = MAX_DEPTH) -> bool:
+    """Whether JSON is nested more than `depth` deep: protobuf's own limit is 100 messages, and one
+    JSON level takes two."""
+    if depth < 0:
+        return True
+    if isinstance(value, dict):
+        return any(too_deep(v, depth - 1) for v in value.values())
+    return isinstance(value, list) and any(too_deep(v, depth - 1) for v in value)
+
+
 def _loads(text: str) -> Any:
-    """The JSON value of a text, the text itself if it is no JSON."""
+    """The JSON value of a text; the text itself if it is no JSON, or too deep to be typed."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return text
+    return text if too_deep(value) else value
+
+
+def deep_arguments(text: str) -> bool:
+    """Whether a call's arguments are nested too deep for guards to read."""
+    try:
+        return too_deep(json.loads(text))
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ Rules of this file:
 import json
 from typing import Any
 
+import msgspec
+
 from loopspec.codec import canonical_json
 from loopspec.effects import Cancel, RunTool
 from loopspec.events import ErrorExecution, Raised, UserMessage
@@ -171,11 +173,12 @@ def dispatch(engine: Engine, draft: Draft, queued: Queued) -> None:
     data = event_data(queued.event)
     if "data" in data and isinstance(data["data"], dict) and queued.name != "effect.answered":
         data = data["data"]
+    if not draft.configuration:  # the initial state could not be entered; `stuck` says why
+        keep(draft, queued)
+        return
     trial = Trial(engine, draft, data)
     routed = True
     try:
-        if not draft.configuration:
-            raise GuardError("the session could not enter its initial state")
         move = engine.chart.send(
             draft.configuration, draft.history, queued.name, trial, queued.scope
         )
@@ -244,6 +247,9 @@ def keep(draft: Draft, queued: Queued) -> None:
 def consume(draft: Draft, event: UserMessage) -> None:
     """A routed message becomes visible to the model; one from the inbox leaves it here."""
     if event is draft.event:
+        for earlier in draft.inbox:  # said before this one, so the model reads them before it
+            draft.show(AddUser(seq=earlier.seq, text=earlier.text), earlier.tokens)
+        draft.inbox = ()
         op = AddUser(seq=draft.seq)  # the entry's own message is stored once
     else:
         oldest, *rest = draft.inbox
@@ -284,7 +290,7 @@ def _leave(draft: Draft, state: State, parked: bool) -> None:
     """Cancel what the state started and disarm its timers; `parked`: on the way to a suspension."""
     for timer in [t for t in draft.timers.values() if t.state == state.path]:
         del draft.timers[timer.id]
-        if parked and timer.purpose in ("after", "wait"):
+        if parked and timer.purpose in ("after", "wait", "retry"):
             draft.kept_timers[timer.id] = timer.due
     for key, pending in sorted(draft.pending.items(), key=lambda kv: effect_order(kv[0])):
         if pending.effect.state != state.path or pending.status == "cancelling":
@@ -312,7 +318,15 @@ def _enter(draft: Draft, state: State) -> None:
         due = draft.kept_timers.pop(key, now + after.delay)
         draft.arm(Timer(id=key, state=state.path, clock=after.clock, due=due))
     if state.kind:
-        draft.activations[state.path] = Activation(kind=state.kind, since=draft.at)
+        made = Activation(kind=state.kind, since=draft.at)
+        retry = f"retry:{state.path}"
+        if retry in draft.kept_timers:  # a server's Retry-After holds over a suspension
+            made = msgspec.structs.replace(made, phase="retrying")
+            due = draft.kept_timers.pop(retry)
+            draft.arm(
+                Timer(id=retry, state=state.path, clock="awake", due=due, purpose="retry")
+            )
+        draft.activations[state.path] = made
 
 
 def _suspended(draft: Draft) -> bool:

@@ -20,6 +20,9 @@ from loopspec.tokens import estimate
 ZERO: Final = {"string": '""', "int": "0", "bool": "false", "number": "0.0", "json": "null"}
 """What a var without a default begins with, as JSON text."""
 
+ELAPSED: Final = "budget"
+"""The timer of the elapsed budget; once it has fired, it is armed again only by an extension."""
+
 
 class Queued(msgspec.Struct, frozen=True):
     """An event to be dispatched: its routing name, itself, and who may see it (None: everybody).
@@ -87,6 +90,7 @@ class Draft:
         self.marked: list[str] = []
         self.view: list[ViewOp] = []
         self.moved = False
+        self.offered: set[int] = set()  # inbox messages that were put before a state already
         self._n = 0
 
     def next_id(self) -> str:
@@ -201,4 +205,4 @@ def begin(draft: Draft, event: SessionStarted) -> None:
         draft.vars[name] = default if keep else msgspec.json.decode(default)
     if machine.budgets.elapsed is not None:
         due = draft.awake + machine.budgets.elapsed
-        draft.arm(Timer(id="budget", state="", clock="awake", due=due, purpose="budget"))
+        draft.arm(Timer(id=ELAPSED, state="", clock="awake", due=due, purpose="budget"))

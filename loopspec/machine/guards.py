@@ -7,6 +7,7 @@ Rules of this file:
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -15,10 +16,11 @@ from typing import Any, Final
 from cel_expr_python import cel
 
 from loopspec.codec import canonical_json
-from loopspec.machine.celtypes import Types, event_fields
+from loopspec.machine.celtypes import MAX_DEPTH, Types, event_fields, too_deep
 from loopspec.machine.model import Field
 
 MAX_SOURCE: Final = 2_000
+MAX_VALUE: Final = 65_536
 _PATH: Final = re.compile(r"\b(?:event|vars|inputs|usage)(?:\.[A-Za-z_]\w*)+")
 _UNDEFINED: Final = re.compile(r"undefined field '([^']*)' not found in struct 'ls\.([^']*)'")
 _UNDECLARED: Final = re.compile(r"undeclared reference to '([^']*)'")
@@ -142,15 +144,26 @@ def stored(value: Any, want: str) -> str | int | bool:
     if want == "int" and isinstance(value, int) and not isinstance(value, bool):
         return value
     if want == "string" and isinstance(value, str):
-        return value
+        return _small(value)
     if want == "number" and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise GuardError(f"gave {value}, but a finite number is wanted")
         return canonical_json(float(value))
     if want == "json":
+        if too_deep(value):
+            raise GuardError(f"the value is nested more than {MAX_DEPTH} deep")
         try:
-            return canonical_json(_whole(value))
+            return _small(canonical_json(_whole(value)))
         except (TypeError, ValueError) as err:
             raise GuardError(f"the value is not JSON: {err}") from None
     raise GuardError(f"gave {type(value).__name__}, but {want} is wanted")
+
+
+def _small(text: str) -> str:
+    """The text, if it may stand in a snapshot: snapshots are written at every transition."""
+    if len(text) > MAX_VALUE:
+        raise GuardError(f"the value has {len(text)} characters; a var may hold {MAX_VALUE}")
+    return text
 
 
 def loaded(value: str | int | bool, want: str) -> Any:

@@ -25,6 +25,7 @@ from loopspec.events import (
     ToolAnswered,
     ToolsSettled,
 )
+from loopspec.machine.celtypes import MAX_DEPTH, deep_arguments
 from loopspec.machine.draft import Draft
 from loopspec.machine.model import Machine
 from loopspec.record import AddReply, AddResult
@@ -60,6 +61,8 @@ def propose(draft: Draft, event: ModelReplied) -> None:
         if not problem and call.tool not in draft.machine.tools:
             known = ", ".join(sorted(draft.machine.tools)) or "none"
             problem = f"There is no tool `{call.tool}`. The tools are: {known}."
+        if not problem and deep_arguments(proposed.args):
+            problem = f"The arguments are nested more than {MAX_DEPTH} deep."
         if problem:
             answer(draft, call, problem, "error")
 
@@ -227,6 +230,18 @@ def runnable(draft: Draft) -> list[Call]:
         elif call.status in ("allowed", "granted"):
             out.append(call)
     return out
+
+
+def unsettled(draft: Draft) -> bool:
+    """Whether a call was lost while nobody was asked (cancelled, then lost): the spec routes it.
+
+    Calls that may be run again anyway are not asked about; their result will say that they are lost.
+    """
+    tools = draft.machine.tools
+    return any(
+        c.status == "lost" and (c.tool not in tools or tools[c.tool].after_crash != "rerun")
+        for c in draft.calls.values()
+    )
 
 
 def run_next(draft: Draft, state: str) -> bool:

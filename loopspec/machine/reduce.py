@@ -56,7 +56,7 @@ from loopspec.events import (
     name_of,
 )
 from loopspec.machine import ledger
-from loopspec.machine.draft import Draft, begin
+from loopspec.machine.draft import ELAPSED, Draft, begin
 from loopspec.machine.work import activation, misfit, retry_or_fail, timer_fired
 from loopspec.record import AddPartial, Replace
 from loopspec.snapshot import Boundary, Pending, Timer
@@ -120,9 +120,9 @@ def _budget_extended(draft: Draft, event: BudgetExtended) -> None:
     if draft.spent == event.which:
         draft.spent = ""
     if event.which == "elapsed" and draft.machine.budgets.elapsed is not None:
-        old = draft.timers.get("budget")
+        old = draft.timers.get(ELAPSED)
         due = (old.due if old else draft.awake) + event.amount
-        draft.arm(Timer(id="budget", state="", clock="awake", due=due, purpose="budget"))
+        draft.arm(Timer(id=ELAPSED, state="", clock="awake", due=due, purpose="budget"))
     draft.push(name_of(event), event)
 
 

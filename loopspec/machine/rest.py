@@ -25,6 +25,8 @@ class Rest(msgspec.Struct, frozen=True):
 
 def resting(machine: Machine, snapshot: Snapshot) -> Rest | None:
     """Why the session rests, None while it works or waits for a timer of its own."""
+    if snapshot.pending:
+        return None
     if snapshot.stuck:
         return Rest("stuck", _leaf(snapshot), snapshot.stuck)
     if finished(machine, snapshot):
@@ -33,8 +35,6 @@ def resting(machine: Machine, snapshot: Snapshot) -> Rest | None:
         if failed and snapshot.spent:
             return Rest("budget", leaf, snapshot.spent)
         return Rest("failed" if failed else "finished", leaf)
-    if snapshot.pending:
-        return None
     if any(t.purpose in ("retry", "wait") for t in snapshot.timers.values()):
         return None
     waiting = {
@@ -49,7 +49,12 @@ def resting(machine: Machine, snapshot: Snapshot) -> Rest | None:
         return None
     if snapshot.spent:
         return Rest("budget", _leaf(snapshot), snapshot.spent)
+    ended = [path for path, act in snapshot.activations.items() if act.phase == "ended"]
+    if ended:
+        return Rest("stuck", ended[0], f"`{ended[0]}` has ended, and what it ended with led nowhere")
     leaf = _leaf(snapshot)
+    if not leaf:
+        return Rest("idle")
     return Rest("failed" if machine.states[leaf].outcome == "failed" else "idle", leaf)
 
 

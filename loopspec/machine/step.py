@@ -129,13 +129,13 @@ def refusal(machine: Machine, snapshot: Snapshot, event: Kept) -> str:
                 return f"there is no boundary `{event.boundary}`; there are {', '.join(ids)}"
         case _:
             pass
-    if name_of(event) in _routable(machine, snapshot):
+    if name_of(event) in routable(machine, snapshot):
         return ""
     where = ", ".join(snapshot.configuration[-1:]) or "nowhere"
     return f"`{name_of(event)}` leads nowhere from `{where}`"
 
 
-def _routable(machine: Machine, snapshot: Snapshot) -> set[str]:
+def routable(machine: Machine, snapshot: Snapshot) -> set[str]:
     """Commands that an active state has a transition for (guards are not asked)."""
     names = [tag_of(kind) for kind in COMMANDS]
     out: set[str] = set()
@@ -149,8 +149,8 @@ def _routable(machine: Machine, snapshot: Snapshot) -> set[str]:
 def accepted(machine: Machine, snapshot: Snapshot) -> tuple[str, ...]:
     """The commands that would be taken now, sorted."""
     if finished(machine, snapshot):
-        return ("user.message",)
-    out = _routable(machine, snapshot) | {"user.message", "budget.extended"}
+        return ()
+    out = routable(machine, snapshot) | {"user.message", "budget.extended"}
     if not snapshot.boundaries:
         out.discard("rollback.chosen")
     waiting = any(c.status in ("asked", "lost") for c in snapshot.calls.values())

@@ -52,7 +52,7 @@ from loopspec.events import (
 )
 from loopspec.machine import ledger
 from loopspec.machine.dispatch import context_of
-from loopspec.machine.draft import Draft
+from loopspec.machine.draft import ELAPSED, Draft
 from loopspec.machine.model import Kind, ModelDecl, State
 from loopspec.machine.texts import TextError, render
 from loopspec.snapshot import Timer
@@ -130,8 +130,9 @@ def _start(draft: Draft, path: str) -> None:
 
 def _wait(draft: Draft, state: State, kind: Kind) -> None:
     """A kind without an effect: takes a waiting message, ends what has nothing to ask, arms a timer."""
-    if kind.takes_inbox and draft.inbox:  # it leaves the inbox when a transition takes it
-        oldest = draft.inbox[0]
+    if kind.takes_inbox and draft.inbox and draft.inbox[0].seq not in draft.offered:
+        oldest = draft.inbox[0]  # it leaves the inbox when a transition takes it
+        draft.offered.add(oldest.seq)
         message = UserMessage(text=oldest.text, tokens=oldest.tokens)
         draft.push(name_of(message), message, state.path)
     if kind.rests == "approval":
@@ -159,7 +160,8 @@ def _spent(draft: Draft, *, turns: bool) -> str:
         return "tokens"
     if over(budgets.usd, usage.cost, "usd"):
         return "usd"
-    return "elapsed" if draft.spent == "elapsed" else ""
+    fired = budgets.elapsed is not None and ELAPSED not in draft.timers
+    return "elapsed" if fired else ""
 
 
 def _stopped_by_budget(draft: Draft, path: str, *, turns: bool = False) -> bool:
@@ -247,6 +249,11 @@ def _decide(draft: Draft, state: State) -> None:
 def _run_tools(draft: Draft, state: State) -> None:
     """Run what may run, behind a boundary if anything writes."""
     path = state.path
+    if ledger.unsettled(draft):
+        activation(draft, path, phase="ended")
+        lost = EffectLost(effect="", reason="an earlier call is lost and nobody has answered for it")
+        draft.push(name_of(lost), lost, path, ending=True)
+        return
     ready = ledger.runnable(draft)
     if not ready:
         ending = ledger.tools_ending(draft)

@@ -69,39 +69,67 @@ class GatePerformer:
     ) -> list[Decision]:
         """A decision for each call, in order; each fails alone."""
         out: list[Decision] = []
-        for call_id, found in given.items():
+        for found in given.values():
             if isinstance(found, Decision):
                 out.append(found)
                 continue
             call, args = found
-            try:
-                declared = machine.tools.get(call.tool)
-                target = self._target(declared, json.loads(args), workdir)
-                # The time is the last entry's: the one that asked for this decision.
-                made = decide(machine, call, target, snapshot.grants, snapshot.at)
-            except Exception as error:  # fail closed, whatever it is, and say so
-                made = _failed(call_id, _words(error))
-            out.append(made)
+            out.append(judge(machine, call, args, snapshot, workdir, self._resolve))
         return out
 
-    def _target(self, declared: ToolDecl | None, args: Any, workdir: Path) -> Target:
-        """What the call acts on. Raises `ValueError` for arguments of the wrong type."""
-        if declared is None:
-            return Target()
-        if not isinstance(args, dict):
-            raise ValueError("the arguments are no JSON object")
-        command = args.get(declared.command) if declared.command else ""
-        if command is not None and not isinstance(command, str):
-            raise ValueError(f"the argument `{declared.command}` is no text")
-        try:
-            paths = tuple(
-                self._resolve(workdir, given)
-                for name in declared.paths
-                for given in _paths(name, args.get(name))
-            )
-        except ToolFailed as error:
-            return Target(command=command or "", problem=str(error) or "a path leads outside")
-        return Target(paths=paths, command=command or "")
+
+def judge(
+    machine: Machine,
+    call: Call,
+    args: str,
+    snapshot: Snapshot,
+    workdir: Path,
+    resolve: Relative = relative,
+) -> Decision:
+    """The envelope's answer for one call as things stand now. Never raises; fails closed."""
+    try:
+        declared = machine.tools.get(call.tool)
+        target = _target(declared, json.loads(args), workdir, resolve)
+        # The time is the last entry's: the one that asked for this decision.
+        return decide(machine, call, target, snapshot.grants, snapshot.at)
+    except Exception as error:  # fail closed, whatever it is, and say so
+        return _failed(call.id, _words(error))
+
+
+def sight(
+    machine: Machine, call: Call, args: str, snapshot: Snapshot, workdir: Path
+) -> Callable[[str], bool]:
+    """Whether the envelope lets this call see a path: what it would deny, or ask about by another
+    rule than the call itself, is hidden from tools that walk a tree."""
+    own = judge(machine, call, args, snapshot, workdir)
+
+    def sees(path: str) -> bool:
+        found = decide(machine, call, Target(paths=(path,)), snapshot.grants, snapshot.at)
+        return found.answer == "allow" or (found.answer == "ask" and found.rule == own.rule)
+
+    return sees
+
+
+def _target(
+    declared: ToolDecl | None, args: Any, workdir: Path, resolve: Relative
+) -> Target:
+    """What the call acts on. Raises `ValueError` for arguments of the wrong type."""
+    if declared is None:
+        return Target()
+    if not isinstance(args, dict):
+        raise ValueError("the arguments are no JSON object")
+    command = args.get(declared.command) if declared.command else ""
+    if command is not None and not isinstance(command, str):
+        raise ValueError(f"the argument `{declared.command}` is no text")
+    try:
+        paths = tuple(
+            resolve(workdir, given)
+            for name in declared.paths
+            for given in _paths(name, args.get(name))
+        )
+    except ToolFailed as error:
+        return Target(command=command or "", problem=str(error) or "a path leads outside")
+    return Target(paths=paths, command=command or "")
 
 
 def _paths(name: str, value: Any) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from loopspec.errors import LoopspecError
+from loopspec.errors import BadSpec
 
 CHUNK: Final = 24
 NANO: Final = 1_000_000_000
@@ -233,6 +233,6 @@ def _natural(given: Mapping[str, Any], key: str, file: str, at: str = "") -> Any
     return value
 
 
-def _wrong(file: str, at: str, fault: str) -> LoopspecError:
+def _wrong(file: str, at: str, fault: str) -> BadSpec:
     """A fault of a script."""
-    return LoopspecError(f"{at} {fault}", place=file)
+    return BadSpec(f"{at} {fault}", place=file)

@@ -3,21 +3,35 @@
 Rules of this file:
 1. The arguments that run are those of the journal, and their hash is the one that was decided on:
    what was approved and what runs can never differ (fault F21).
-2. Arguments are validated against the tool's JSON Schema before anything runs.
+2. Arguments are validated against the tool's JSON Schema, and the envelope is asked once more, before
+   anything runs.
 3. What the model sees is bounded; the whole output goes to a blob, redacted too.
 """
 
 import asyncio
+import contextlib
 import json
+from dataclasses import replace
 from typing import Final
 
 from loopspec.codec import args_hash
 from loopspec.effects import Effect, RunTool
 from loopspec.errors import LoopspecError
-from loopspec.events import EffectCancelled, EffectFailed, Kept, ToolAnswered, ToolOutput
+from loopspec.events import (
+    EffectCancelled,
+    EffectFailed,
+    EffectLost,
+    Kept,
+    ToolAnswered,
+    ToolOutput,
+)
 from loopspec.hooks import ToolContext, World
+from loopspec.machine.ledger import PERSON
+from loopspec.machine.model import ToolDecl
+from loopspec.performers.gate import judge, sight
+from loopspec.snapshot import Call
 from loopspec.tools.arguments import validate
-from loopspec.tools.supervise import Outcome, Run
+from loopspec.tools.supervise import Bounded, Outcome, Run
 
 MICRO: Final = 1_000_000
 
@@ -35,16 +49,14 @@ class ToolsPerformer:
             return EffectFailed(effect=effect.id, reason=f"there is no call {effect.call} to run")
         try:
             text = await asyncio.to_thread(world.args, call)
+            fault = await asyncio.to_thread(_refused, effect, call, declared, text, world)
             tool = world.tool(declared.use)
+        except asyncio.CancelledError:
+            return EffectCancelled(effect=effect.id, started=False)
         except LoopspecError as err:
-            return _answer(effect, Outcome("error", str(err)), "")
-        if args_hash(effect.tool, text) != effect.args_hash:
-            fault = "The arguments are not the ones that were decided on; the call was not run."
+            fault, tool = str(err), None
+        if fault or tool is None:
             return _answer(effect, Outcome("error", fault), "")
-        args = json.loads(text)
-        fault = validate(declared.parameters, args)
-        if fault:
-            return _answer(effect, Outcome("error", f"The arguments do not fit: {fault}"), "")
         context = ToolContext(
             workdir=world.workdir,
             emit=lambda piece: world.watch(
@@ -53,18 +65,62 @@ class ToolsPerformer:
             config=json.loads(declared.config),
             people=world.people,
             call=f"{world.snapshot.session}:{effect.call}",
+            sees=sight(world.machine, call, text, world.snapshot, world.workdir),
         )
-        run = Run(tool, args, context, declared.total / MICRO, declared.silence / MICRO)
+        total, silence = declared.total / MICRO, declared.silence / MICRO
+        run = Run(tool, json.loads(text), context, total, silence)
         try:
             outcome = await run.outcome()
         except asyncio.CancelledError:
-            return EffectCancelled(effect=effect.id, started=True, partial=run.partial().text)
-        blob = ""
-        if outcome.whole is not None:
-            whole = world.redact(outcome.whole.decode("utf-8", "surrogateescape"))
-            data = whole.encode("utf-8", "surrogateescape")
-            blob = await asyncio.to_thread(world.put_blob, data)
-        return _answer(effect, outcome, blob)
+            return _stopped(effect, run)
+        return await _kept(effect, outcome, world)
+
+
+def _refused(effect: RunTool, call: Call, declared: ToolDecl, text: str, world: World) -> str:
+    """Why the call may not run after all, empty if it may. Reads the disk; runs in a thread.
+
+    What its paths lead to may have changed since the gate decided (an earlier call of the same reply
+    may have put a link there), so the envelope is asked once more.
+    """
+    if args_hash(effect.tool, text) != effect.args_hash:
+        return "The arguments are not the ones that were decided on; the call was not run."
+    fault = validate(declared.parameters, json.loads(text))
+    if fault:
+        return f"The arguments do not fit: {fault}"
+    now = judge(world.machine, call, text, world.snapshot, world.workdir)
+    by_person = call.rule == PERSON
+    if now.answer == "allow" or (now.answer == "ask" and by_person):
+        return ""
+    why = now.reason or now.rule
+    return f"Since it was allowed, what this call would touch has changed; it was not run. {why}"
+
+
+def _stopped(effect: RunTool, run: Run) -> Kept:
+    """What a cancelled run amounts to: one that would not stop may still be at work."""
+    partial = run.partial().text
+    if run.left_behind:
+        reason = "it did not stop when it was cancelled and may still be at work"
+        return EffectLost(effect=effect.id, reason=reason, partial=partial)
+    return EffectCancelled(effect=effect.id, started=True, partial=partial)
+
+
+async def _kept(effect: RunTool, outcome: Outcome, world: World) -> Kept:
+    """The answer, its whole output kept as a blob when the model sees only a part.
+
+    Secrets are taken out before head and tail are cut, or one on the edge would be kept in half. An
+    interruption now comes too late: the tool is done, and its result is not thrown away.
+    """
+    if outcome.whole is None:
+        return _answer(effect, outcome, "")
+    clean = world.redact(outcome.whole.decode("utf-8", "surrogateescape"))
+    data = clean.encode("utf-8", "surrogateescape")
+    bounded = Bounded()
+    bounded.add(data)
+    writing = asyncio.ensure_future(asyncio.to_thread(world.put_blob, data))
+    while not writing.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(writing)
+    return _answer(effect, replace(outcome, text=bounded.text()), writing.result())
 
 
 def _answer(effect: RunTool, outcome: Outcome, blob: str) -> ToolAnswered:

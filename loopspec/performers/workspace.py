@@ -27,6 +27,7 @@ from loopspec.hooks import World
 from loopspec.performers.snapshots import SnapshotFailed, Stop, printable
 from loopspec.performers.snapshots_copy import CopySnapshots
 from loopspec.performers.snapshots_git import GitSnapshots
+from loopspec.tools.supervise import LEFT
 
 MAX_CHANGED: Final = 1000
 _FAULTS: Final = (SnapshotFailed, OSError, ValueError, KeyError, TypeError)
@@ -49,6 +50,9 @@ class WorkspacePerformer:
         if not isinstance(effect, TakeBoundary | RestoreBoundary):
             reason = f"the workspace performer does not do {type(effect).__name__}"
             return EffectFailed(effect=effect.id, reason=reason)
+        if isinstance(effect, RestoreBoundary) and any(not t.done() for t in LEFT):
+            reason = "a tool that did not stop may still be writing; end it, then roll back again"
+            return RollbackFailed(effect=effect.id, reason=reason)
         stop = Stop()
         task: asyncio.Task[Kept] | None = None
         try:

@@ -86,6 +86,10 @@ def required_endings(job: Job, kind: Kind, state: State, budgets: Budgets) -> li
         tool.after_crash in ("ask", "probe") for tool in job.declared.values()
     ):
         wanted.append("effect.lost")
+    if kind.effect == "perform":
+        wanted.append("effect.failed")
+        if not kind.repeatable:
+            wanted.append("effect.lost")
     if state.boundary:
         wanted.append("boundary.failed")
     if kind.effect == "call_model":

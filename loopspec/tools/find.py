@@ -8,6 +8,7 @@ Rules of this file:
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,12 +26,20 @@ _DEEP: Final = 64
 async def _list(ctx: ToolContext, args: dict[str, Any]) -> str:
     given, glob = args.get("path", "."), args.get("glob", "")
     depth = int(args.get("depth", _DEEP if glob else _DEPTH))
-    return await work(lambda stop: list_files(ctx.workdir, given, glob, depth, stop))
+    return await work(lambda stop: list_files(ctx.workdir, given, glob, depth, stop, ctx.sees))
 
 
-def list_files(workdir: Path, given: str, glob: str, depth: int, stop: Stop) -> str:
+def list_files(
+    workdir: Path,
+    given: str,
+    glob: str,
+    depth: int,
+    stop: Stop,
+    sees: Callable[[str], bool] = lambda path: True,
+) -> str:
     """One path per line, relative to `given`; directories end in `/`, links show their target.
 
+    Paths that `sees` refuses (relative to `workdir`) are left out, with all below them.
     Raises `ToolFailed` when `given` is no directory or leads outside.
     """
     start = inside(workdir, given)
@@ -38,6 +47,8 @@ def list_files(workdir: Path, given: str, glob: str, depth: int, stop: Stop) -> 
         fault = "is a file; read it instead" if start.exists() else "does not exist"
         raise ToolFailed(f"{given} {fault}")
     found: list[str] = []
+    top = start.relative_to(workdir.resolve()).as_posix()
+    above = "" if top == "." else top + "/"
     visited = 0
     cut = ""
     waiting = [(start, "", 1)]
@@ -48,6 +59,8 @@ def list_files(workdir: Path, given: str, glob: str, depth: int, stop: Stop) -> 
             stop.check()
             visited += 1
             path = prefix + entry.name
+            if not sees(above + path):
+                continue
             is_directory = entry.is_dir(follow_symlinks=False)
             if is_directory and level < depth and entry.name not in scan.SKIPPED:
                 below.append((Path(entry.path), path + "/", level + 1))
@@ -86,11 +99,13 @@ async def _search(ctx: ToolContext, args: dict[str, Any]) -> str:
     root = ctx.workdir.resolve()
     if not (root / below).exists():
         raise ToolFailed(f"{given} does not exist; list the work directory to see what is there")
+    files = await work(lambda stop: _visible(root, below, ctx.sees, stop))
     request = {
         "pattern": args["pattern"],
         "root": str(root),
         "path": below,
         "glob": args.get("glob", ""),
+        "files": files,
     }
     # -I and -S: nothing of the work directory, the environment or site-packages is imported.
     ended = await process.run(
@@ -107,6 +122,16 @@ async def _search(ctx: ToolContext, args: dict[str, Any]) -> str:
     if ended.code != 0:
         raise ToolFailed(f"the search ended early ({ended.meaning}); narrow the pattern or path")
     return text or "[no line matches]"
+
+
+def _visible(root: Path, below: str, sees: Callable[[str], bool], stop: Stop) -> list[str]:
+    """The files to search: those the envelope lets this call see."""
+    out: list[str] = []
+    for path in scan.files(str(root), below):
+        stop.check()
+        if sees(path):
+            out.append(path)
+    return out
 
 
 LIST: Final = Tool(

@@ -91,7 +91,7 @@ def search(request: dict[str, Any]) -> Iterator[str]:
     root, glob = request["root"], request["glob"]
     start = "" if request["path"] == "." else request["path"] + "/"
     count = passed = 0
-    for path in files(root, request["path"]):
+    for path in request["files"]:
         if glob and not matches_glob(path.removeprefix(start), glob):
             continue
         data = read(os.path.join(root, path))

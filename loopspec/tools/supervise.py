@@ -16,6 +16,9 @@ from loopspec.tools.bounded import Bounded
 __all__ = ["PATIENCE", "Bounded", "Outcome", "Run", "run_tool"]
 
 PATIENCE: Final = 5.0
+LEFT: Final[set["asyncio.Task[str]"]] = set()
+"""Tools of this process that ignored their cancellation and are still at work."""
+
 _FAULT_LENGTH: Final = 4000
 
 
@@ -79,6 +82,11 @@ class Run:
         note = "[interrupted before it was done]"
         return self._failed("cancelled", note) if self._said.size else self._made("cancelled", b"")
 
+    @property
+    def left_behind(self) -> bool:
+        """Whether the tool ignored its cancellation and may still be at work."""
+        return self._stuck
+
     async def _watch(self, task: "asyncio.Task[str]") -> str:
         """Wait for the task; gives back why it must be stopped, empty when it is done."""
         loop = asyncio.get_running_loop()
@@ -99,6 +107,8 @@ class Run:
             await asyncio.wait({task}, timeout=PATIENCE)
         if not task.done():
             self._stuck = True
+            LEFT.add(task)
+            task.add_done_callback(LEFT.discard)
             task.add_done_callback(_forget)
         else:
             _forget(task)

@@ -51,8 +51,8 @@ def refused(run: Run, event: Any) -> tuple[str, tuple[str, ...]]:
         ("tools", RollbackChosen("b3"), "`rollback.chosen` leads nowhere", None),
         ("ready", BudgetExtended("hats", 1), "`hats` is no budget; the budgets are turns", ALWAYS),
         ("ready", BudgetExtended("turns", 0), "more than nothing", ALWAYS),
-        ("finished", UserResumed(), "the session has finished", ("user.message",)),
-        ("finished", BudgetExtended("turns", 1), "the session has finished", ("user.message",)),
+        ("finished", UserResumed(), "the session has finished", ()),
+        ("finished", BudgetExtended("turns", 1), "the session has finished", ()),
     ],
 )
 def test_a_refused_command_changes_nothing_and_says_what_is_accepted(
@@ -150,7 +150,24 @@ def test_an_inbox_message_that_leads_nowhere_stays_where_it_was() -> None:
     assert run.leaf == "b"
     assert [(w.seq, w.text) for w in run.snapshot.inbox] == [(1, "no"), (2, "go")]
     run.tell(UserMessage("go"))
-    assert (run.leaf, [w.seq for w in run.snapshot.inbox]) == ("c", [1, 2])
+    assert (run.leaf, run.snapshot.inbox) == ("c", ())
+
+
+def test_what_was_said_earlier_is_read_earlier() -> None:
+    run = Run(
+        machine(
+            {
+                "busy": {"on": {"user.interrupted": "stopped"}},
+                "stopped": {"on": {"user.message": "talking"}},
+                "talking": {},
+            }
+        )
+    )
+    run.tell(UserMessage("first"))
+    run.tell(UserInterrupted())
+    made = run.tell(UserMessage("second"))
+    assert [(op.seq, op.text) for op in made.record.view] == [(1, "first"), (3, "")]
+    assert run.snapshot.inbox == ()
 
 
 def erring(**on: Any) -> Run:

@@ -81,7 +81,8 @@ def test_signed_blocks_go_back_unchanged_to_a_provider_that_takes_them(tmp_path:
     item = Item(id="0.0", role="assistant", text="x", blocks=json.dumps(blocks))
     world = world_for("anthropic/x", tmp_path, (item,))
     assert build_request(effect("anthropic/x"), world).messages == [
-        {"role": "assistant", "content": "x", **blocks}
+        {"role": "assistant", "content": "x", **blocks},
+        {"role": "user", "content": "Go on."},
     ]
 
 

@@ -174,7 +174,7 @@ def test_a_kinds_own_keys_become_its_configuration() -> None:
     made = spec("""\
 initial: linting
 states:
-  linting: {kind: lint, level: low, files: [a, b], on: {lint.done: waiting}}
+  linting: {kind: lint, level: low, files: [a, b], on: {lint.done: waiting, effect.failed: waiting}}
   waiting: {kind: wait, for: 90s, on: {wait.over: linting}}
 """)
     assert made.states["linting"].config == '{"files":["a","b"],"level":"low"}'
@@ -191,6 +191,7 @@ states:
     kind: lint
     level: low
     on:
+      effect.failed: end
       lint.done:
         - {guard: event.GUARD > 0, target: linting, say: "{{ event.worst }}"}
         - end

@@ -1,0 +1,49 @@
+"""Answers: what a performer gives back is checked before it may move the session.
+
+A performer answers its own effect, with a fact that answers effects, whose data fit what its kind
+declared. Anything else is a fault of the performer, said as such: it can neither hang the loop nor
+approve itself.
+"""
+
+import json
+from typing import Final, get_args
+
+from loopspec.effects import Effect
+from loopspec.events import Answer, EffectAnswered, EffectFailed, Kept
+from loopspec.machine.model import Machine
+from loopspec.tools.arguments import validate
+
+ANSWERS: Final[tuple[type, ...]] = get_args(Answer)
+
+
+def checked(machine: Machine, effect: Effect, given: object) -> Kept:
+    """The answer as it was given, or `effect.failed` saying what is wrong with it."""
+    if not isinstance(given, ANSWERS):
+        return _fault(effect, f"with {type(given).__name__}, which answers no effect")
+    answer: Answer = given  # type: ignore[assignment]
+    if answer.effect != effect.id:
+        return _fault(effect, f"for another effect, `{answer.effect}`")
+    if isinstance(answer, EffectAnswered):
+        return _foreign(machine, effect, answer)
+    return answer
+
+
+def _foreign(machine: Machine, effect: Effect, answer: EffectAnswered) -> Kept:
+    """An ending of a plugin's own kind, held against the schema its kind declared."""
+    kind = machine.kind_of(effect.state)
+    schema = kind.endings.get(answer.name) if kind is not None else None
+    if schema is None:
+        return _fault(effect, f"with `{answer.name}`, which its kind does not declare")
+    try:
+        data = json.loads(answer.data)
+    except ValueError:
+        return _fault(effect, f"`{answer.name}` with data that are no JSON")
+    if not isinstance(data, dict):
+        return _fault(effect, f"`{answer.name}` with data that are no JSON object")
+    wrong = validate(schema, data) if schema else ""
+    return _fault(effect, f"`{answer.name}` with wrong data: {wrong}") if wrong else answer
+
+
+def _fault(effect: Effect, what: str) -> EffectFailed:
+    """The performer broke its contract."""
+    return EffectFailed(effect=effect.id, reason=f"the performer answered {what}")

@@ -1,0 +1,79 @@
+"""Clean: what an event must lose before it may be written. Nothing secret is written down.
+
+Rules of this file:
+1. Every text of an event is cleaned unless it is named here as an id, a digest or a word of ours: a
+   new field is clean by default.
+2. What would be wrong if it were altered is dropped or refused instead: arguments of calls (approvals
+   bind to them) and signed provider blocks.
+3. Half a surrogate pair has no bytes: it becomes U+FFFD.
+"""
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from loopspec.events import Kept, ModelReplied, ProposedCall, ToolAnswered, UserMessage
+from loopspec.governance.redact import Redactor
+from loopspec.tokens import estimate
+
+T = TypeVar("T")
+
+OURS: Final = frozenset(
+    {"effect", "call", "machine", "workdir", "args_hash", "answer", "scope", "which", "boundary"}
+    | {"ref", "method", "timer", "request", "blob", "status", "drop", "parent", "finish", "name"}
+)
+SECRET_ARGS: Final = "The arguments hold a secret; name it instead of writing it."
+
+
+def clean(event: Kept, redactor: Redactor) -> Kept:
+    """The event without secrets or broken characters, its token counts stamped."""
+    if isinstance(event, ModelReplied):
+        event = _reply(event, redactor)
+    made: Kept = _texts(event, redactor)
+    if isinstance(made, UserMessage | ToolAnswered | ModelReplied) and not made.tokens:
+        text = made.output if isinstance(made, ToolAnswered) else made.text
+        made = msgspec.structs.replace(made, tokens=estimate(text))
+    return made
+
+
+def whole(text: str) -> str:
+    """`text` with broken characters replaced, so that it has bytes."""
+    return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
+
+
+def _reply(event: ModelReplied, redactor: Redactor) -> ModelReplied:
+    """Calls whose arguments hold a secret get a problem; blocks that do are left out."""
+    calls = [
+        ProposedCall(tool=c.tool, args="{}", problem=SECRET_ARGS)
+        if redactor.holds(c.args) or whole(c.args) != c.args
+        else c
+        for c in event.calls
+    ]
+    blocks = "" if redactor.holds(event.blocks) else whole(event.blocks)
+    return msgspec.structs.replace(event, calls=calls, blocks=blocks)
+
+
+def _texts(value: T, redactor: Redactor) -> T:
+    """A struct with every text cleaned, those inside lists and parts too."""
+    changes: dict[str, Any] = {}
+    for field in msgspec.structs.fields(value):  # type: ignore[arg-type]
+        old = getattr(value, field.name)
+        if field.name in OURS and isinstance(old, str):
+            continue
+        if isinstance(value, ProposedCall) and field.name == "args":
+            continue
+        new = _any(old, redactor)
+        if new != old:
+            changes[field.name] = new
+    return msgspec.structs.replace(value, **changes) if changes else value  # type: ignore[type-var]
+
+
+def _any(value: Any, redactor: Redactor) -> Any:
+    """Any field's value, cleaned."""
+    if isinstance(value, str):
+        return redactor.text(whole(value)) if value else value
+    if isinstance(value, list):
+        return [_any(v, redactor) for v in value]
+    if isinstance(value, msgspec.Struct):
+        return _texts(value, redactor)
+    return value

@@ -1,0 +1,65 @@
+"""Lock: one process drives a session. The lock is the kernel's, so a killed holder frees it.
+
+A file lock on this machine; it says who holds it. Moving a session from two machines at once is caught
+later, by the expected sequence of `append`.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from loopspec.errors import LoopspecError, StoreError
+
+
+class SessionLock:
+    """An exclusive lock on one session of a store."""
+
+    def __init__(self, directory: Path, session: str) -> None:
+        """`directory` is the store's; the lock's file stays there for good."""
+        self._path = directory / "locks" / session
+        self._session = session
+        self._fd = -1
+
+    def take(self) -> None:
+        """Take it; raises `LoopspecError` naming the holder, `StoreError` if it cannot be made."""
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as err:
+            raise StoreError(
+                f"the session cannot be locked: {err.strerror}", place=str(self._path)
+            ) from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise LoopspecError(
+                f"it is being run by process {holder}",
+                place=f"session {self._session}",
+                remedy="let that one finish, or interrupt it, then resume",
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._fd = fd
+
+    def free(self) -> None:
+        """Give it back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def holder(directory: Path, session: str) -> str:
+    """The process that drives a session now, empty if none does."""
+    try:
+        fd = os.open(directory / "locks" / session, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+    finally:
+        os.close(fd)
+    return ""
