@@ -39,16 +39,15 @@ def sessions(store: Path | None) -> None:
 
 def _row(opened: Store, row: SessionRow, now: int) -> str:
     """One session in a line."""
-    from loopspec.codec import decode_snapshot
     from loopspec.drivers.lock import holder
-    from loopspec.drivers.session import load_machine
+    from loopspec.drivers.session import load_machine, read_snapshot
     from loopspec.machine.rest import resting
     from loopspec.views.words import duration, money
 
     head = opened.head(row.session)
     if head is None:
         return f"{row.session:<28} never started"
-    snapshot = decode_snapshot(head.snapshot)
+    snapshot = read_snapshot(head.snapshot, row.session)
     rest = resting(load_machine(opened, snapshot.machine), snapshot)
     state = snapshot.configuration[-1] if snapshot.configuration else "nowhere"
     runs = holder(opened.directory, row.session)

@@ -48,7 +48,7 @@ class ProgramDoor(Nobody):
     def opened(self, session: Session, driver: Any) -> None:
         """The session is about to run."""
         self._begun = session.clock.awake()
-        self._first, self.session = session.snapshot.seq, session.id
+        self._first, self.session = session.snapshot.seq + 1, session.id
         if self._stream:
             self._line({"kind": "opened", "session": session.id, "name": session.machine.name})
 

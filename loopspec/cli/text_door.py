@@ -78,7 +78,7 @@ class TextDoor:
     def opened(self, session: Session, driver: Any) -> None:
         """Name the session, so that it can be found again."""
         machine = session.machine
-        self._first, self.session = session.snapshot.seq, session.id
+        self._first, self.session = session.snapshot.seq + 1, session.id
         self._say(
             self._style.dim(f"{machine.name} {machine.version} · session {session.id}")
             + self._style.dim(f" · in {session.snapshot.workdir}")

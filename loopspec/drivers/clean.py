@@ -5,7 +5,7 @@ Rules of this file:
    new field is clean by default.
 2. What would be wrong if it were altered is dropped or refused instead: arguments of calls (approvals
    bind to them) and signed provider blocks.
-3. Half a surrogate pair has no bytes: it becomes U+FFFD.
+3. Half a surrogate pair has no bytes: it becomes a question mark.
 """
 
 from typing import Any, Final, TypeVar

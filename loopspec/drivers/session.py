@@ -94,7 +94,7 @@ class Session:
         head = store.head(session)
         if head is None:
             raise Damaged("the session has no entries", place=f"session {session}")
-        snapshot = _snapshot(head.snapshot, session)
+        snapshot = read_snapshot(head.snapshot, session)
         machine = load_machine(store, snapshot.machine)
         self = cls(store, machine, snapshot, clock, redactor)
         last: Entry | None = None
@@ -181,7 +181,7 @@ class Session:
         return found
 
 
-def _snapshot(data: bytes, session: str) -> Snapshot:
+def read_snapshot(data: bytes, session: str) -> Snapshot:
     """The stored snapshot; raises `Damaged`."""
     try:
         return decode_snapshot(data)

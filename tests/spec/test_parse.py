@@ -191,10 +191,10 @@ states:
     kind: lint
     level: low
     on:
-      effect.failed: end
       lint.done:
         - {guard: event.GUARD > 0, target: linting, say: "{{ event.worst }}"}
         - end
+      effect.failed: end
   end: {type: final}
 """
     assert spec(body.replace("GUARD", "warnings")).transitions[0].guard == "event.warnings > 0"
