@@ -43,6 +43,7 @@ def test_a_run_of_the_guide_prints_what_it_says(
 def test_every_looking_command_of_the_guide_runs(place: Place) -> None:
     commands = re.findall(r"\$ loopspec ((?:sessions|timeline|explain|replay|verify)[^\n]*)", GUIDE)
     assert len(commands) == 5
+    assert place.run("run", "chat.yaml", "-p", "Hi").code == 0
     for command in commands:
         ran = place.run(*command.split())
         assert (ran.code, ran.err) == (0, ""), command
