@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.kit import Place, kill, small
+from cli.kit import Place, kill, small, until
 from loopspec.effects import RunTool
 from loopspec.events import EffectClaimed, ToolAnswered
 
@@ -116,3 +117,25 @@ def test_a_demo_with_a_real_models_name_and_no_key_says_which(tmp_path: Path) ->
     assert ran.code == 41
     assert "OPENAI_API_KEY" in ran.err and "scripted/" in ran.err
     assert json.dumps(ran.err).count("Traceback") == 0
+
+
+def test_a_command_lost_while_it_was_being_cancelled_is_asked_about(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    stubborn = (
+        "[ -e once ] && { echo again >> log; exit 0; }; touch once; trap '' TERM; echo begun; "
+        "while :; do sleep 0.2; done"
+    )
+    call = {"tool": "shell", "args": {"command": stubborn}}
+    spec = small(place, {"reply": "", "calls": [call]}, {"reply": "Done."})
+    process = place.start("run", spec, "-p", "Go", "--yes", "--output-format", "stream-json")
+    until(process, "tool.output")
+    process.send_signal(signal.SIGINT)
+    until(process, "user.interrupted")
+    kill(process)
+    asked = place.run("resume", "last", "--output-format", "json")
+    assert (asked.code, asked.lines[-1]["waiting"][0]["status"]) == (55, "lost")
+    assert not (place.work / "log").exists()
+    ran = place.run("resume", "last", "--yes", "--output-format", "json")
+    assert (ran.code, ran.lines[-1]["answer"]) == (0, "Done.")
+    assert (place.work / "log").read_text() == "again\n"
+    assert place.run("verify", "last").code == 0
