@@ -18,16 +18,18 @@ CLOSE_SECONDS: Final = 5.0
 class Out:
     """A stream written by its own thread."""
 
-    def __init__(
-        self, stream: TextIO | None, on_gone: Callable[[], None] | None = None
-    ) -> None:
-        """`on_gone` is called from the thread, once, when the reader has gone. None: nobody reads."""
+    def __init__(self, stream: TextIO | None) -> None:
+        """A stream that is None has no reader."""
         self._stream = stream
-        self._on_gone = on_gone
+        self._told: list[Callable[[], object]] = []
         self._queue: queue.SimpleQueue[str | threading.Event | None] = queue.SimpleQueue()
         self.gone = stream is None
         self._thread = threading.Thread(target=self._work, daemon=True, name="loopspec-out")
         self._thread.start()
+
+    def when_gone(self, call: Callable[[], object]) -> None:
+        """Call this, from the writing thread and once, when the reader has gone."""
+        self._told.append(call)
 
     def write(self, text: str, *, live: bool = False) -> None:
         """Queue text; a live piece is dropped when the reader is far behind."""
@@ -78,8 +80,8 @@ class Out:
             self._put(text.encode(encoding, "replace").decode(encoding))
         except (OSError, ValueError):
             self.gone = True
-            if self._on_gone is not None:
-                self._on_gone()
+            for call in self._told:
+                call()
 
 
 def is_terminal() -> bool:

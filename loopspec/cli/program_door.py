@@ -30,20 +30,14 @@ class ProgramDoor(Nobody):
         """`stream`: write every event, not only the result."""
         super().__init__(yes=yes)
         self._stream = stream
-        self._gone: list[Callable[[], Any]] = []
-        self._out = Out(sys.stdout, self._lost)
+        self._out = Out(sys.stdout)
         self._begun = 0
         self._first = 0
         self.session = ""
 
     def on_gone(self, call: Callable[[], Any]) -> None:
         """What to do when the reader has gone."""
-        self._gone.append(call)
-
-    def _lost(self) -> None:
-        """The reader has gone (called from the writing thread)."""
-        for call in self._gone:
-            call()
+        self._out.when_gone(call)
 
     def opened(self, session: Session, driver: Any) -> None:
         """The session is about to run."""

@@ -52,8 +52,7 @@ class TextDoor:
         self.terminal = terminal
         self.people: People | None = self if terminal else None
         self._ask = ask
-        self._gone: list[Callable[[], Any]] = []
-        self._out = Out(sys.stdout, self._lost)
+        self._out = Out(sys.stdout)
         self._progress = self._out if terminal else Out(sys.stderr)
         color = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
         self._style = Style(color)
@@ -68,12 +67,7 @@ class TextDoor:
 
     def on_gone(self, call: Callable[[], Any]) -> None:
         """What to do when the reader has gone."""
-        self._gone.append(call)
-
-    def _lost(self) -> None:
-        """The reader has gone (called from the writing thread)."""
-        for call in self._gone:
-            call()
+        self._out.when_gone(call)
 
     def opened(self, session: Session, driver: Any) -> None:
         """Name the session, so that it can be found again."""
