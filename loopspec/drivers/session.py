@@ -129,25 +129,7 @@ class Session:
             note = {"at": stamped.at, "event": name_of(event), "by": by, "why": made.refusal}
             await asyncio.to_thread(self.store.refuse, self.id, encode(note))
             return made
-        entry = make_entry(
-            old=self.snapshot,
-            new=made.snapshot,
-            stamped=stamped,
-            outcome=made.outcome,
-            record=made.record,
-            effects=made.effects,
-            blobs=made.blobs,
-            prev=self._hash,
-            semantics=self.machine.semantics,
-        )
-        item = Append(
-            session=self.id,
-            seq=entry.seq,
-            hash=entry.hash,
-            entry=encode(entry),
-            snapshot=encode(made.snapshot),
-            blobs={**made.blobs, **(blobs or {})},
-        )
+        entry, item = prepared(self.machine, self.snapshot, made, stamped, self._hash, blobs or {})
         try:
             await asyncio.wrap_future(self.store.append(item))
         except Conflict as err:
@@ -179,6 +161,36 @@ class Session:
                 raise Damaged(f"the arguments of call {call.id} were changed", place=self.id)
             self._args = {call.id: found}
         return found
+
+
+def prepared(
+    machine: Machine,
+    old: Snapshot,
+    made: Step,
+    stamped: Stamped,
+    prev: str,
+    blobs: Mapping[str, bytes],
+) -> tuple[Entry, Append]:
+    """The sealed entry of an accepted step, and what a store has to write for it."""
+    entry = make_entry(
+        old=old,
+        new=made.snapshot,
+        stamped=stamped,
+        outcome=made.outcome,
+        record=made.record,
+        effects=made.effects,
+        blobs=made.blobs,
+        prev=prev,
+        semantics=machine.semantics,
+    )
+    return entry, Append(
+        session=entry.session,
+        seq=entry.seq,
+        hash=entry.hash,
+        entry=encode(entry),
+        snapshot=encode(made.snapshot),
+        blobs={**made.blobs, **blobs},
+    )
 
 
 def read_snapshot(data: bytes, session: str) -> Snapshot:

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from loopspec.codec import decode_snapshot, digest, encode
 from loopspec.context.transcript import Item, extend, fold
+from loopspec.drivers.clean import clean
 from loopspec.drivers.recovery import needs_claim
-from loopspec.drivers.session import load_machine, stepper, verified
+from loopspec.drivers.session import load_machine, prepared, stepper, verified
 from loopspec.drivers.simworld import CALM, Faults, SimWorld
 from loopspec.effects import CallModel, Cancel, Effect, RunTool
 from loopspec.errors import LoopspecError
@@ -28,15 +27,13 @@ from loopspec.events import (
     EffectCancelled,
     EffectClaimed,
     Kept,
-    ModelReplied,
     SessionStarted,
     Stamped,
     TimerFired,
-    ToolAnswered,
     UserInterrupted,
-    UserMessage,
 )
-from loopspec.journal.chain import make_entry, read
+from loopspec.governance.redact import Redactor
+from loopspec.journal.chain import read
 from loopspec.journal.entry import GENESIS, Entry
 from loopspec.journal.fold import empty, recompute
 from loopspec.machine.draft import effect_order
@@ -44,9 +41,8 @@ from loopspec.machine.model import Machine
 from loopspec.machine.rest import resting
 from loopspec.machine.step import REFUSED, Step, accepted, step
 from loopspec.snapshot import Snapshot, Timer
-from loopspec.stores.base import Append, Store
+from loopspec.stores.base import Store
 from loopspec.stores.memory import MemoryStore
-from loopspec.tokens import estimate
 
 START: Final = 1_700_000_000_000_000
 MAX_DRAIN: Final = 400
@@ -60,6 +56,8 @@ def _age(timer: Timer) -> tuple[int, str]:
 
 class _Crash(Exception):
     """The simulated process died."""
+
+NOTHING_SECRET: Final = Redactor.from_environment({})
 
 
 @dataclass
@@ -282,10 +280,7 @@ class Simulation:
     def _accept(self, event: Kept, by: str) -> None:
         """Step, write, then act; the process may die just before or just after the write."""
         process = self._process
-        if isinstance(event, UserMessage | ToolAnswered | ModelReplied) and not event.tokens:
-            text = event.output if isinstance(event, ToolAnswered) else event.text
-            event = msgspec.structs.replace(event, tokens=estimate(text))
-        stamped = Stamped(self._now, self._awake, by, event)
+        stamped = Stamped(self._now, self._awake, by, clean(event, NOTHING_SECRET))
         made = step(self.machine, process.snapshot, stamped)
         if made.outcome == REFUSED:
             self.store.refuse(self.session, encode({"why": made.refusal}))
@@ -306,22 +301,12 @@ class Simulation:
 
     def _write(self, made: Step, stamped: Stamped) -> Entry:
         """Commit the entry of a step."""
-        entry = make_entry(
-            old=self._process.snapshot,
-            new=made.snapshot,
-            stamped=stamped,
-            outcome=made.outcome,
-            record=made.record,
-            effects=made.effects,
-            blobs=made.blobs,
-            prev=self._process.hash,
-            semantics=self.machine.semantics,
+        first = made.snapshot.seq == 0
+        blobs = {self.machine.digest: encode(self.machine)} if first else {}
+        process = self._process
+        entry, item = prepared(
+            self.machine, process.snapshot, made, stamped, process.hash, blobs
         )
-        blobs = dict(made.blobs)
-        if entry.seq == 0:
-            blobs[self.machine.digest] = encode(self.machine)
-        data, after = encode(entry), encode(made.snapshot)
-        item = Append(self.session, entry.seq, entry.hash, data, after, blobs)
         self.store.append(item).result()
         return entry
 
