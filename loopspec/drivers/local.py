@@ -13,12 +13,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias
 
 from loopspec.drivers.answers import checked
+from loopspec.drivers.crew import Crew, in_words
 from loopspec.drivers.door import Door
 from loopspec.drivers.lock import SessionLock
 from loopspec.drivers.recovery import decide_recovery, needs_claim
 from loopspec.drivers.session import Session
 from loopspec.drivers.world import LocalWorld
-from loopspec.effects import Cancel, CompactContext, Effect, TakeBoundary
+from loopspec.effects import Cancel, Effect
 from loopspec.errors import LoopspecError
 from loopspec.events import (
     EffectCancelled,
@@ -31,7 +32,6 @@ from loopspec.events import (
     Progress,
     TimerFired,
 )
-from loopspec.hooks import Performer
 from loopspec.machine.draft import effect_order
 from loopspec.machine.rest import Rest, resting
 from loopspec.machine.step import REFUSED, Step
@@ -51,13 +51,12 @@ class LocalDriver:
     def __init__(self, session: Session, registry: Registry, door: Door) -> None:
         """`registry` brings performers and tools, `door` shows and asks."""
         self.session = session
-        self._registry = registry
+        self._crew = Crew(registry, session.machine)
         self._door = door
         self._world = LocalWorld(session, registry.tools, self._watch, door.people)
         self._queue: asyncio.Queue[Told] = asyncio.Queue()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._side: set[asyncio.Task[Any]] = set()
-        self._performers: dict[str, Performer] = {}
         self._asking: asyncio.Task[Kept | None] | None = None
         self._asked: Rest | None = None
         self._silent = False  # the open question ended without a word
@@ -94,6 +93,7 @@ class LocalDriver:
         lock.take()
         whole = False
         try:
+            self._still_here()
             if step is not None:
                 self._shown()
                 self._act(step.effects)
@@ -112,6 +112,16 @@ class LocalDriver:
                 await self._shutdown(whole)
             finally:
                 lock.free()
+
+    def _still_here(self) -> None:
+        """Between loading and locking another process may have moved the session."""
+        head = self.session.store.head(self.session.id)
+        if head is None or head.seq != self.session.snapshot.seq:
+            raise LoopspecError(
+                "another process moved it just now",
+                place=f"session {self.session.id}",
+                remedy="resume it again",
+            )
 
     # ------------------------------------------------------------ the loop
 
@@ -270,8 +280,8 @@ class LocalDriver:
             if needs_claim(self.session.machine, effect) and not claimed:
                 await self.tell(EffectClaimed(effect=effect.id), "driver")
             started = True
-            self._watch(EffectStarted(effect=effect.id, what=effect_words(effect)))
-            given = await self._performer(effect).perform(effect, self._world)
+            self._watch(EffectStarted(effect=effect.id, what=in_words(effect)))
+            given = await self._crew.of(effect).perform(effect, self._world)
             answer = checked(self.session.machine, effect, given)
         except asyncio.CancelledError:
             answer = EffectCancelled(effect=effect.id, started=started)
@@ -279,7 +289,7 @@ class LocalDriver:
             answer = EffectFailed(effect=effect.id, reason=str(err))
         except BaseException as err:  # a plugin's own code, `sys.exit` included
             answer = EffectFailed(effect=effect.id, reason=f"{type(err).__name__}: {err}")
-        self._queue.put_nowait((answer, performer_name(self.session, effect), None))
+        self._queue.put_nowait((answer, self._crew.name(effect), None))
 
     async def _cancel(self, target: str) -> None:
         """Stop an effect; one that does not stop in time is reported as lost."""
@@ -291,17 +301,6 @@ class LocalDriver:
         if late:
             reason = f"it did not stop within {CANCEL_GRACE:.0f} s of being cancelled"
             self._queue.put_nowait((EffectLost(effect=target, reason=reason), "driver", None))
-
-    def _performer(self, effect: Effect) -> Performer:
-        """The performer of an effect; raises `LoopspecError` when its plugin is gone."""
-        name = performer_name(self.session, effect)
-        found = self._performers.get(name)
-        if found is None:
-            factory = self._registry.performers.get(name)
-            if factory is None:
-                raise LoopspecError(f"no installed plugin brings the performer `{name}`")
-            found = self._performers[name] = factory()
-        return found
 
     # ------------------------------------------------------------ start and end
 
@@ -369,20 +368,3 @@ class LocalDriver:
         """Show a live event; a door that fails must not stop the loop."""
         with contextlib.suppress(Exception):
             self._door.live(event)
-
-
-def performer_name(session: Session, effect: Effect) -> str:
-    """The name of the performer that does an effect."""
-    if isinstance(effect, TakeBoundary):
-        return "workspace"
-    if isinstance(effect, CompactContext):
-        return "compact"
-    kind = session.machine.kind_of(effect.state)
-    return kind.performer if kind is not None else ""
-
-
-def effect_words(effect: Effect) -> str:
-    """An effect in a few words, for people."""
-    name = str(effect.__struct_config__.tag).replace("_", " ")
-    target = getattr(effect, "tool", "") or getattr(effect, "use", "")
-    return f"{name} {target}".strip()

@@ -1,0 +1,45 @@
+"""Crew: which performer does which effect."""
+
+from loopspec.effects import Effect, TakeBoundary
+from loopspec.errors import LoopspecError
+from loopspec.hooks import Performer
+from loopspec.machine.model import Machine
+from loopspec.registry import Registry
+
+BOUNDARIES = "workspace"
+
+
+class Crew:
+    """The performers of one session, made when they are first needed."""
+
+    def __init__(self, registry: Registry, machine: Machine) -> None:
+        """`registry` brings the factories."""
+        self._registry = registry
+        self._machine = machine
+        self._made: dict[str, Performer] = {}
+
+    def name(self, effect: Effect) -> str:
+        """The name of the performer of an effect: its state's kind says it; taking a boundary is
+        asked for by states of another kind."""
+        if isinstance(effect, TakeBoundary):
+            return BOUNDARIES
+        kind = self._machine.kind_of(effect.state)
+        return kind.performer if kind is not None else ""
+
+    def of(self, effect: Effect) -> Performer:
+        """The performer of an effect; raises `LoopspecError` when its plugin is gone."""
+        name = self.name(effect)
+        found = self._made.get(name)
+        if found is None:
+            factory = self._registry.performers.get(name)
+            if factory is None:
+                raise LoopspecError(f"no installed plugin brings the performer `{name}`")
+            found = self._made[name] = factory()
+        return found
+
+
+def in_words(effect: Effect) -> str:
+    """An effect in a few words, for people."""
+    name = str(effect.__struct_config__.tag).replace("_", " ")
+    target = getattr(effect, "tool", "") or getattr(effect, "use", "")
+    return f"{name} {target}".strip()
