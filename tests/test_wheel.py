@@ -42,4 +42,4 @@ def test_a_wheel_runs_shipped_loops_from_anywhere(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(site)},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("coding-agent: right")
+    assert done.stdout.startswith("coding-agent.yaml: right")

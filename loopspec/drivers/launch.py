@@ -88,10 +88,11 @@ def tool_infos(registry: Registry) -> dict[str, ToolInfo]:
 def load(spec: str, registry: Registry) -> Loaded:
     """Read and compile a spec; its faults are in the diagnostics. Raises `UsageError`."""
     path = find(spec)
+    name = spec if Path(spec).is_file() else path.name
     made: Compiled = compile_spec(
-        path, kinds=registry.kinds, tools=tool_infos(registry), name=str(spec)
+        path, kinds=registry.kinds, tools=tool_infos(registry), name=name
     )
-    return Loaded(made.machine, made.diagnostics, made.source, str(spec))
+    return Loaded(made.machine, made.diagnostics, made.source, name)
 
 
 def with_models(machine: Machine, choices: Sequence[str]) -> Machine:
