@@ -3,6 +3,7 @@
 | pending effect | what happens |
 |---|---|
 | not started, or repeatable | it is started (again) |
+| a model call whose stream had begun | the attempt is noted with what was kept of it, and made again |
 | claimed, its tool can probe | the probe says done, not done, or nobody knows |
 | claimed, no probe | `effect.lost`, which the spec routes |
 | being cancelled, never claimed | settled as cancelled |
@@ -14,9 +15,10 @@ import asyncio
 import json
 
 from loopspec.effects import CallModel, Effect, Perform, RunTool
-from loopspec.events import EffectCancelled, EffectLost, Kept, ToolAnswered
+from loopspec.events import AttemptFailed, EffectCancelled, EffectLost, Kept, ToolAnswered
 from loopspec.hooks import ToolContext, World
 from loopspec.machine.model import Machine
+from loopspec.machine.work import RESTART
 from loopspec.snapshot import Pending
 from loopspec.tools.orphans import end_call
 
@@ -47,6 +49,11 @@ async def decide_recovery(pending: Pending, world: World) -> Kept | None:
             return EffectLost(effect=effect.id, reason=reason, partial=partial)
         began = isinstance(effect, CallModel)
         return EffectCancelled(effect=effect.id, started=began, partial=partial)
+    if isinstance(effect, CallModel) and partial:
+        said = "the process ended while the reply was streaming"
+        return AttemptFailed(
+            effect=effect.id, reason=RESTART, detail=said, retryable=True, partial=partial
+        )
     if not pending.claimed:
         return None
     reason = "the process ended after this had begun"

@@ -59,6 +59,8 @@ from loopspec.snapshot import Timer
 from loopspec.tokens import estimate
 
 PPM: Final = 1_000_000
+RESTART: Final = "restart"
+"""Why an attempt ended whose process was killed; it does not count against the retries."""
 BUDGETS: Final = ("turns", "tokens", "usd", "elapsed")
 ANSWERS: Final[dict[type, tuple[type, ...]]] = {
     CallModel: (ModelReplied, ModelOverflowed, AttemptFailed),
@@ -312,6 +314,9 @@ def retry_or_fail(draft: Draft, event: AttemptFailed, path: str) -> None:
     """Choose the next rung after a failed attempt: retry later, the next model, or `model.failed`."""
     act = draft.activations.get(path)
     if act is None:
+        return
+    if event.reason == RESTART:  # no fault of the model's: the same attempt once more
+        activation(draft, path, phase="held")
         return
     decl = draft.machine.models[draft.machine.states[path].model]
     tried, failures = act.attempt + 1, act.failures + 1

@@ -12,7 +12,7 @@ import pytest
 
 from cli.kit import Place, kill, small, until
 from loopspec.effects import RunTool
-from loopspec.events import EffectClaimed, ToolAnswered
+from loopspec.events import AttemptFailed, EffectClaimed, ToolAnswered
 
 LINES = 150
 
@@ -139,3 +139,18 @@ def test_a_command_lost_while_it_was_being_cancelled_is_asked_about(tmp_path: Pa
     assert (ran.code, ran.lines[-1]["answer"]) == (0, "Done.")
     assert (place.work / "log").read_text() == "again\n"
     assert place.run("verify", "last").code == 0
+
+
+def test_what_had_streamed_before_a_kill_is_kept_and_the_call_is_made_again(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    spec = small(place, {"reply": "word " * 2500, "chunk": 50, "delay": 0.01})
+    process = place.start("run", spec, "-p", "Go", "--output-format", "stream-json")
+    until(process, "text.delta", 120)
+    kill(process)
+    small(place, {"reply": "All of it."})
+    ran = place.run("resume", "last", "--output-format", "json")
+    assert (ran.code, ran.lines[-1]["answer"]) == (0, "All of it."), ran.err
+    (failed,) = [e.event for e in place.entries() if isinstance(e.event, AttemptFailed)]
+    assert failed.reason == "restart"
+    assert failed.partial.startswith("word word") and len(failed.partial) >= 4096
+    assert place.run("replay", "last", "--recompute").code == 0
