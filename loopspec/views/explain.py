@@ -47,8 +47,11 @@ _LINES: Final = {
     "user.resumed": "loopspec resume {id}",
     "user.message": 'loopspec resume {id} -p "…"',
     "approval.given": "loopspec resume {id}",
+    "budget.extended": "loopspec resume {id} --extend turns=20",
+    "user.interrupted": "Ctrl-C where it runs",
+    "rollback.chosen": "b at the menu after Ctrl-C",
 }
-"""Command lines that send a command; approvals are asked one by one when a session resumes."""
+"""How a person sends a command; approvals are asked one by one when a session resumes."""
 
 
 def explain(

@@ -225,12 +225,12 @@ def _ways(ways: tuple[Way, ...]) -> Iterator[str]:
 def _commands(commands: tuple[AcceptedCommand, ...]) -> Iterator[str]:
     """The commands that would be taken, with the command line where there is one."""
     for command in commands:
-        text = pad(command.event, 16)
+        text = pad(command.event, 17)
         if command.line:
             text += f" {command.line}"
         if not command.routed:
             waits = command.event == "user.message"
-            text += "  (would wait in the inbox)" if waits else "  (raises a limit, moves nothing)"
+            text += "  (would wait in the inbox)" if waits else "  (moves nothing)"
         yield from _item(text)
 
 
