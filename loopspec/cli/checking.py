@@ -1,7 +1,6 @@
 """`loopspec check` and `loopspec schema`: what is wrong with a spec, before anything runs."""
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,4 +58,4 @@ def schema(merged: bool) -> None:
         made = build(registry.kinds, tool_infos(registry))
     else:
         made = build()
-    sys.stdout.write(json.dumps(made, indent=2, ensure_ascii=False) + "\n")
+    click.echo(json.dumps(made, indent=2, ensure_ascii=False))

@@ -94,6 +94,8 @@ def explain(session: str, form: str, store: Path | None) -> None:
         runs = holder(opened.directory, key)
         if runs:
             click.echo(f"\nIt is being run by process {runs}.")
+        elif loaded.snapshot.pending:
+            click.echo(f"\nNobody is running it; go on with: loopspec resume {key}")
 
 
 @click.command()

@@ -5,7 +5,9 @@ Rules of this file:
 2. A reader that has gone is noticed once, told to whoever asked, and then nothing more is written.
 """
 
+import os
 import queue
+import select
 import sys
 import threading
 from collections.abc import Callable
@@ -22,14 +24,19 @@ class Out:
         """A stream that is None has no reader."""
         self._stream = stream
         self._told: list[Callable[[], object]] = []
+        self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[str | threading.Event | None] = queue.SimpleQueue()
         self.gone = stream is None
         self._thread = threading.Thread(target=self._work, daemon=True, name="loopspec-out")
         self._thread.start()
 
     def when_gone(self, call: Callable[[], object]) -> None:
-        """Call this, from the writing thread and once, when the reader has gone."""
-        self._told.append(call)
+        """Call this, once, when the reader has gone; at once if it has gone already."""
+        with self._lock:
+            self._told.append(call)
+            gone = self.gone
+        if gone:
+            call()
 
     def write(self, text: str, *, live: bool = False) -> None:
         """Queue text; a live piece is dropped when the reader is far behind."""
@@ -70,17 +77,21 @@ class Out:
                 return
 
     def _put(self, text: str) -> None:
-        """Write and flush; a closed or broken stream is gone for good."""
+        """Write all of it; a closed or broken stream is gone for good, a full one is waited for."""
         assert self._stream is not None
+        data = text.encode(self._stream.encoding or "utf-8", "replace")
         try:
-            self._stream.write(text)
-            self._stream.flush()
-        except UnicodeEncodeError:
-            encoding = self._stream.encoding or "ascii"
-            self._put(text.encode(encoding, "replace").decode(encoding))
+            number = self._stream.fileno()
+            while data:
+                try:
+                    data = data[os.write(number, data) :]
+                except BlockingIOError:
+                    select.select([], [number], [])
         except (OSError, ValueError):
-            self.gone = True
-            for call in self._told:
+            with self._lock:
+                self.gone = True
+                told = list(self._told)
+            for call in told:
                 call()
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -16,10 +17,8 @@ from loopspec.errors import BadSpec, Conflict, Exit, LoopspecError, UsageError
 from loopspec.events import Kept
 from loopspec.version import __version__
 
-
-def _click_path(**kinds: Any) -> Any:
-    """A click path type that gives `Path`."""
-    return click.Path(path_type=Path, **kinds)
+GRACE: Final = 3.0
+"""Seconds that work which was cancelled may take to end once the run is over."""
 
 
 @click.command()
@@ -87,6 +86,7 @@ def start(
     machine = launch.with_models(loaded.machine, model)
     machine = launch.anchored(machine, launch.find(spec).parent)
     inputs = launch.parse_inputs(machine, input)
+    said = _said(prompt)
     where = _workdir(workdir)
     windows = launch.preflight(machine)
     started = launch.started(machine, registry, inputs, where, windows, __version__)
@@ -105,7 +105,7 @@ def start(
             raise UsageError(
                 f"there is a session `{key}` already", remedy=f"go on with: loopspec resume {key}"
             ) from None
-        return made, first, _said(prompt)
+        return made, first, said
 
     return _drive(begin, opened, yes, output_format, ask=prompt is None)
 
@@ -189,12 +189,15 @@ def _drive(
     """Run a session behind a door until it rests; gives back the exit code."""
     keep_to_ourselves()
     door = make_door(output_format, yes, ask)
+    busy = True
     try:
-        code = asyncio.run(_main(begin, door))
+        code, busy = run_to_end(_main(begin, door))
     finally:
         door.close()
         with contextlib.suppress(LoopspecError):
             store.close()
+    if busy:  # a plugin's code ignores its cancellation; everything is written, so leave it
+        os._exit(code)
     if door.gone and code in (Exit.OK, Exit.SUSPENDED):
         raise Unheard(
             "the output was closed before everything was written",
@@ -203,6 +206,25 @@ def _drive(
             code=code,
         )
     return code
+
+
+def run_to_end(work: Coroutine[Any, Any, int]) -> tuple[int, bool]:
+    """Run the event loop; gives back the code and whether something would not stop.
+
+    `asyncio.run` waits without a limit for tasks that swallow their cancellation.
+    """
+    loop = asyncio.new_event_loop()
+    try:
+        code = loop.run_until_complete(work)
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
+        return code, any(not task.done() for task in left)
+    finally:
+        if not any(not task.done() for task in asyncio.all_tasks(loop)):
+            loop.close()
 
 
 class Unheard(LoopspecError):

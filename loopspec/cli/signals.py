@@ -30,16 +30,21 @@ async def signals(driver: Any, door: Any) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
     unheard = [0]
-    pressed = [False]
+    idle: list[tuple[str, ...]] = []
+    last: list[asyncio.Task[None]] = []
 
-    def begin(work: Coroutine[Any, Any, None]) -> None:
+    def begin(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = loop.create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        return task
 
     def heard() -> None:
+        if last and not last[0].done():  # an earlier one still waits to be written
+            driver.stop(Rest("interrupted"))
+            return
         unheard[0] = 0
-        begin(_interrupt(driver, pressed))
+        last[:] = [begin(_interrupt(driver, idle))]
 
     def interrupted(number: int, frame: object) -> None:
         unheard[0] += 1
@@ -71,21 +76,24 @@ async def signals(driver: Any, door: Any) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _interrupt(driver: Any, pressed: list[bool]) -> None:
-    """The first Ctrl-C interrupts the work; one that changes nothing lets the next one leave."""
+async def _interrupt(driver: Any, idle: list[tuple[str, ...]]) -> None:
+    """The first Ctrl-C interrupts the work; one that changes nothing lets the next one leave.
+
+    `idle` keeps the configuration in which one has changed nothing.
+    """
     snapshot = driver.session.snapshot
     resting = any(
         kind is not None and kind.rests in ("interrupted", "input")
         for kind in map(driver.session.machine.kind_of, snapshot.configuration)
     )
-    if pressed[0] or driver.recovering or (resting and not snapshot.pending):
+    if snapshot.configuration in idle or driver.recovering or (resting and not snapshot.pending):
         driver.stop(Rest("interrupted"))
         return
     before = snapshot.configuration
     with contextlib.suppress(LoopspecError):
         await driver.tell(UserInterrupted(reason="Ctrl-C"))
     if driver.session.snapshot.configuration == before or not is_terminal():
-        pressed[0] = True
+        idle[:] = [driver.session.snapshot.configuration]
     if driver.session.snapshot.configuration == before and not driver.session.snapshot.pending:
         driver.stop(Rest("interrupted"))
 

@@ -30,6 +30,7 @@ from loopspec.events import (
     TextDelta,
     ThinkingDelta,
     ToolOutput,
+    UserInterrupted,
     UserMessage,
     UserResumed,
     name_of,
@@ -100,6 +101,8 @@ class TextDoor:
 
     def refused(self, event: Kept, reason: str, accepted: tuple[str, ...]) -> None:
         """Say why a command was not taken, and what would be."""
+        if isinstance(event, UserInterrupted):
+            return  # pressed twice, or while it stops already
         self._say(
             self._style.warn(f"not taken: {name_of(event)}: {reason}")
             + self._style.dim(f" (accepted here: {', '.join(accepted)})")
@@ -127,6 +130,8 @@ class TextDoor:
             self._out.write(printable_block(answer).rstrip("\n") + "\n")
             self._out.drain()
         words = words_of(session.machine, session.snapshot, rest)
+        if rest.reason == "input" and self._ask and not self.terminal:
+            words += " (nothing is read from a pipe)"
         self._say(self._style.dim(restful(session, words)))
 
     @property

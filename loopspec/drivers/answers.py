@@ -8,8 +8,11 @@ approve itself.
 import json
 from typing import Final, get_args
 
+import msgspec
+
+from loopspec.codec import decode, encode
 from loopspec.effects import Effect
-from loopspec.events import Answer, EffectAnswered, EffectFailed, Kept
+from loopspec.events import Answer, EffectAnswered, EffectFailed, Kept, name_of
 from loopspec.machine.model import Machine
 from loopspec.tools.arguments import validate
 
@@ -23,6 +26,10 @@ def checked(machine: Machine, effect: Effect, given: object) -> Kept:
     answer: Answer = given  # type: ignore[assignment]
     if answer.effect != effect.id:
         return _fault(effect, f"for another effect, `{answer.effect}`")
+    try:  # a struct holds whatever it was made with; only its bytes prove that it fits
+        decode(encode(answer), type(answer))
+    except (msgspec.MsgspecError, TypeError, ValueError) as err:
+        return _fault(effect, f"`{name_of(answer)}` with a field that does not fit: {err}")
     if isinstance(answer, EffectAnswered):
         return _foreign(machine, effect, answer)
     return answer

@@ -221,7 +221,8 @@ def preflight(machine: Machine) -> dict[str, int]:
         if limited and not priced(decl.use):
             raise BadSpec(
                 f"the price of {decl.use} is unknown, so the usd budget could not be kept",
-                remedy=f"write `unpriced: allow` on model `{decl.name}`, or drop the usd budget",
+                remedy=f"check the name, write `unpriced: allow` on model `{decl.name}`, or drop the "
+                "usd budget",
             )
         windows[decl.name] = decl.window or window_of(decl.use)
     return windows
@@ -229,7 +230,9 @@ def preflight(machine: Machine) -> dict[str, int]:
 
 def check_id(given: str) -> str:
     """A session id somebody chose; raises `UsageError` when it could not be used in files and ids."""
-    if not _ID.fullmatch(given) or given == "last":
+    if given == "last":
+        raise UsageError("`last` always means the newest session", remedy="choose another id")
+    if not _ID.fullmatch(given):
         raise UsageError(
             f"`{given}` is no session id",
             remedy="use 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first",

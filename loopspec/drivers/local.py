@@ -106,12 +106,13 @@ class LocalDriver:
                     await self._accept(event, by, None)
             rest = await self._loop()
             whole = True
-            return rest
         finally:
             try:
                 await self._shutdown(whole)
             finally:
                 lock.free()
+        after = resting(self.session.machine, self.session.snapshot)
+        return after if after is not None and after.reason in CLOSED else rest
 
     def _still_here(self) -> None:
         """Between loading and locking another process may have moved the session."""

@@ -6,6 +6,7 @@ later, by the expected sequence of `append`.
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from loopspec.errors import LoopspecError, StoreError
@@ -30,7 +31,7 @@ class SessionLock:
                 f"the session cannot be locked: {err.strerror}", place=str(self._path)
             ) from None
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(fd)
         except OSError:
             holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(fd)
@@ -46,8 +47,19 @@ class SessionLock:
     def free(self) -> None:
         """Give it back."""
         if self._fd >= 0:
+            os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
+
+
+def _lock(fd: int) -> None:
+    """Lock exclusively; waits a moment for somebody who only looks (`holder`). Raises `OSError`."""
+    for wait in (0.01, 0.02, 0.04, 0.08):
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(wait)
+    return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def holder(directory: Path, session: str) -> str:

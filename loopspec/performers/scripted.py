@@ -187,7 +187,7 @@ def _load(path: Path) -> Script:
         raise UsageError(
             "there is no such script",
             place=str(path),
-            remedy="scripted/FILE is looked up in the current directory",
+            remedy="scripted/FILE names a file beside the spec, else below the current directory",
         ) from None
     key, version = str(path.absolute()), (stat.st_mtime_ns, stat.st_size)
     known = _LOADED.get(key)

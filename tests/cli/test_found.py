@@ -154,7 +154,7 @@ def test_a_resume_says_only_what_is_new(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("closing", "code"), [(">&-", 1), ("2>&-", 0), ("> /dev/full", 1), ("< /dev/null", 0)]
+    ("closing", "code"), [(">&-", 56), ("2>&-", 0), ("> /dev/full", 1), ("< /dev/null", 0)]
 )
 def test_odd_standard_files_give_no_traceback_and_an_honest_code(
     place: Place, closing: str, code: int
@@ -211,3 +211,74 @@ def test_the_blob_of_an_output_is_verified_too(place: Place) -> None:
     db.close()
     ran = place.run("verify", "last")
     assert (ran.code, "blob" in ran.err) == (57, True)
+
+
+def test_a_refused_command_leaves_no_session(place: Place) -> None:
+    spec = small(place, {"reply": "One."})
+    assert place.run("run", spec, "-p", " ").code == 2
+    assert "no sessions yet" in place.run("sessions").out
+
+
+def test_explain_says_that_nobody_runs_a_killed_session(place: Place) -> None:
+    spec = small(place, {"hang": True})
+    process = place.start("run", spec, "-p", "Go", "--output-format", "stream-json")
+    until(process, "effect.started")
+    kill(process)
+    assert "Nobody is running it; go on with: loopspec resume small-" in place.run("explain", "last").out
+
+
+def test_a_slow_reader_of_a_non_blocking_pipe_gets_everything(tmp_path: Path) -> None:
+    import fcntl
+    import threading
+
+    from loopspec.cli.output import Out
+
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETFL, fcntl.fcntl(theirs, fcntl.F_GETFL) | os.O_NONBLOCK)
+    text = "x" * 300_000
+    with os.fdopen(theirs, "w") as stream:
+        out = Out(stream)
+        out.write(text)
+        got: list[bytes] = []
+
+        def read() -> None:
+            while sum(map(len, got)) < len(text):
+                got.append(os.read(ours, 4096))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        out.close()
+        reader.join(TIMEOUT)
+        assert (sum(map(len, got)), out.gone) == (len(text), False)
+    os.close(ours)
+
+
+def test_a_reader_that_is_gone_already_is_told_to_who_listens_later() -> None:
+    from loopspec.cli.output import Out
+
+    out = Out(None)
+    told: list[str] = []
+    out.when_gone(lambda: told.append("gone"))
+    assert told == ["gone"]
+
+
+def test_a_task_that_swallows_its_cancellation_does_not_keep_the_process() -> None:
+    import asyncio
+
+    from loopspec.cli.running import run_to_end
+
+    async def stubborn() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                continue
+
+    async def work() -> int:
+        kept.append(asyncio.create_task(stubborn()))
+        await asyncio.sleep(0)
+        return 7
+
+    kept: list[asyncio.Task[None]] = []
+    assert run_to_end(work()) == (7, True)
+    kept[0]._log_destroy_pending = False  # type: ignore[attr-defined] # it is meant to be left

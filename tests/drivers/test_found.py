@@ -300,3 +300,21 @@ def test_threads_give_results_and_errors_and_are_never_waited_for() -> None:
     assert not late.done()
     held.set()
     assert late.result() is True
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda e: ToolAnswered(e.id, "c1_0", None),  # type: ignore[arg-type]
+        lambda e: ToolAnswered(e.id, "c1_0", "ok", output=7),  # type: ignore[arg-type]
+    ],
+)
+def test_an_answer_whose_fields_do_not_fit_is_a_failure_too(place: Place, given: Any) -> None:
+    call = {"tool": "read", "args": {"path": "a.txt"}}
+    spec = small(place, {"when": "error", "reply": "I see."}, {"reply": "", "calls": [call]})
+    store = SqliteStore(place.store)
+    rest = asyncio.run(begin(place, spec, store, Nobody(), registry(tools=answering(given))))
+    assert rest.reason == "input"
+    (failed,) = [e for e in events(store) if isinstance(e, EffectFailed)]
+    assert "does not fit" in failed.reason
+    store.close()
