@@ -96,3 +96,46 @@ def test_the_documents_name_no_registry_and_no_path_of_a_machine() -> None:
     texts = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "constraints.txt"]
     for path in texts:
         assert not re.search(r"pypi\.org|registry\.npmjs|deb\.debian|/root/|/home/\w+/", path.read_text())
+
+
+LAZY = {
+    "drivers/launch.py": {"loopspec.performers.model"},
+    "performers/builtin.py": {"loopspec.tools.catalog"},
+    "performers/scripted.py": {"loopspec.spec.source"},
+    "spec/validate.py": {
+        *("jsonschema", "jsonschema.exceptions", "referencing", "referencing.exceptions"),
+    },
+    "tools/arguments.py": {"jsonschema", "referencing"},
+}
+"""Imports inside functions, and only these: what is heavy is loaded when it is needed. The command
+line may import any of our own modules late, because starting it must cost little."""
+
+
+def test_an_import_inside_a_function_is_one_of_the_lazy_ones() -> None:
+    for path in FILES:
+        found: set[str] = set()
+        for outer in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for node in ast.walk(outer):
+                if isinstance(node, ast.Import):
+                    found.update(alias.name for alias in node.names)
+                elif isinstance(node, ast.ImportFrom):
+                    found.add(node.module or "")
+        if name(path).startswith("cli/"):
+            found = {m for m in found if not m.startswith("loopspec.") and m != "msgspec"}
+        assert found <= LAZY.get(name(path), set()), f"{name(path)}: {sorted(found)}"
+
+
+BY_NAME = {
+    "performers/model_litellm.py": ("litellm", "httpx"),
+    "performers/reply_cache.py": ("diskcache",),
+}
+
+
+def test_a_library_is_imported_by_name_only_where_it_is_meant_to_be() -> None:
+    for path in FILES:
+        for module in re.findall(r'import_module\(\s*f?"([^"]+)"', path.read_text()):
+            root = module.split(".")[0]
+            allowed = ("loopspec", *BY_NAME.get(name(path), ()))
+            assert root in allowed, f"{name(path)} loads {module}"

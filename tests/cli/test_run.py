@@ -93,6 +93,21 @@ def test_a_turn_budget_ends_with_53_and_extending_it_goes_on(place: Place) -> No
     assert (more.code, more.lines[-1]["answer"]) == (0, "Done.")
 
 
+def test_another_budget_ends_with_54(place: Place) -> None:
+    (place.work / "a.txt").write_text("one\n")
+    look = {
+        "reply": "",
+        "calls": [{"tool": "read", "args": {"path": "a.txt"}}],
+        "usage": {"input": 900, "output": 200},
+    }
+    spec = small(place, look, look, {"reply": "Done."})
+    spec.write_text(spec.read_text().replace("budgets: {turns: 20}", "budgets: {tokens: 1k}"))
+    ran = place.run("run", spec, "-p", "Do it.", "--output-format", "json")
+    assert (ran.code, ran.lines[-1]["status"]) == (54, "budget")
+    more = place.run("resume", "last", "--extend", "tokens=5000", "--output-format", "json")
+    assert (more.code, more.lines[-1]["answer"]) == (0, "Done.")
+
+
 def test_a_failed_model_ends_with_1_each_attempt_is_a_fact_and_resume_tries_again(
     place: Place,
 ) -> None:
