@@ -1,4 +1,4 @@
-"""Faults that were found by attacking the command line; each stays found."""
+"""Faults the command line once had; each has a test for ever."""
 
 import os
 import subprocess

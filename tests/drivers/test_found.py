@@ -1,4 +1,4 @@
-"""Faults that were found by looking for them; each stays found."""
+"""Faults the drivers once had; each has a test for ever."""
 
 import asyncio
 import os
