@@ -318,3 +318,35 @@ def test_an_answer_whose_fields_do_not_fit_is_a_failure_too(place: Place, given:
     (failed,) = [e for e in events(store) if isinstance(e, EffectFailed)]
     assert "does not fit" in failed.reason
     store.close()
+
+
+def test_no_rollback_beside_a_tool_that_did_not_stop(place: Place) -> None:
+    from loopspec.effects import RestoreBoundary
+    from loopspec.events import RollbackFailed
+    from loopspec.hooks import Tool, ToolContext
+    from loopspec.performers.workspace import WorkspacePerformer
+    from loopspec.tools import supervise
+
+    async def stubborn(context: ToolContext, args: dict[str, Any]) -> str:
+        while not free.is_set():
+            try:
+                await free.wait()
+            except asyncio.CancelledError:
+                continue
+        return "at last"
+
+    async def go() -> Kept:
+        tool = Tool("test.stubborn", "", {"type": "object"}, stubborn)
+        run = supervise.Run(tool, {}, ToolContext(place.work, lambda _: None), 0.05, 0)
+        assert (await run.outcome()).status == "timeout"
+        assert run.left_behind
+        effect = RestoreBoundary("s:9:0", "rolling_back", "b1", "git:0")
+        answer = await WorkspacePerformer().perform(effect, None)  # type: ignore[arg-type]
+        free.set()
+        await asyncio.wait(set(supervise.LEFT))
+        return answer
+
+    free = asyncio.Event()
+    answer = asyncio.run(go())
+    assert isinstance(answer, RollbackFailed)
+    assert "may still be writing" in answer.reason

@@ -212,6 +212,29 @@ def test_time_that_runs_out_at_rest_stops_the_next_work() -> None:
     assert (run.leaf, run.last.effects) == ("over_budget", ())
 
 
+def test_time_that_ran_out_is_not_given_back_by_extending_another_budget() -> None:
+    run = Run(coding(budgets=Budgets(elapsed=HOUR, turns=0)))
+    run.tell(TimerFired("budget"), "timer")
+    run.tell(UserMessage("x"))
+    assert (run.leaf, run.snapshot.spent) == ("over_budget", "turns")
+    run.tell(BudgetExtended("turns", 5))
+    assert (run.leaf, run.snapshot.spent, run.last.effects) == ("over_budget", "elapsed", ())
+    run.tell(BudgetExtended("elapsed", HOUR))
+    assert [type(e) for e in run.last.effects] == [CallModel]
+
+
+def test_a_servers_retry_after_holds_over_a_suspension() -> None:
+    run = asked()
+    fail(run, retry_after=HOUR)
+    (timer,) = run.snapshot.timers.values()
+    run.tell(HostSuspended("sleep"))
+    assert (run.leaf, run.snapshot.timers) == ("suspended", {})
+    run.tell(HostWoke(SECOND))
+    assert (run.snapshot.timers, run.last.effects) == ({timer.id: timer}, ())
+    run.tell(TimerFired(timer.id), "timer")
+    assert [type(e) for e in run.last.effects] == [CallModel]
+
+
 def test_extending_time_that_has_no_limit_sets_none() -> None:
     run = Run(coding())
     assert run.tell(BudgetExtended("elapsed", HOUR)).snapshot.timers == {}
