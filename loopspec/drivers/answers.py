@@ -6,7 +6,7 @@ approve itself.
 """
 
 import json
-from typing import Final, get_args
+from typing import Final, TypeGuard, get_args
 
 import msgspec
 
@@ -21,9 +21,9 @@ ANSWERS: Final[tuple[type, ...]] = get_args(Answer)
 
 def checked(machine: Machine, effect: Effect, given: object) -> Kept:
     """The answer as it was given, or `effect.failed` saying what is wrong with it."""
-    if not isinstance(given, ANSWERS):
+    if not _is_answer(given):
         return _fault(effect, f"with {type(given).__name__}, which answers no effect")
-    answer: Answer = given  # type: ignore[assignment]
+    answer = given
     if answer.effect != effect.id:
         return _fault(effect, f"for another effect, `{answer.effect}`")
     try:  # a struct holds whatever it was made with; only its bytes prove that it fits
@@ -33,6 +33,11 @@ def checked(machine: Machine, effect: Effect, given: object) -> Kept:
     if isinstance(answer, EffectAnswered):
         return _foreign(machine, effect, answer)
     return answer
+
+
+def _is_answer(given: object) -> TypeGuard[Answer]:
+    """Whether it is a fact that answers effects."""
+    return isinstance(given, ANSWERS)
 
 
 def _foreign(machine: Machine, effect: Effect, answer: EffectAnswered) -> Kept:

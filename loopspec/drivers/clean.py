@@ -16,7 +16,7 @@ from loopspec.events import Kept, ModelReplied, ProposedCall, ToolAnswered, User
 from loopspec.governance.redact import Redactor
 from loopspec.tokens import estimate
 
-T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 OURS: Final = frozenset(
     {"effect", "call", "machine", "workdir", "args_hash", "answer", "scope", "which", "boundary"}
@@ -53,10 +53,10 @@ def _reply(event: ModelReplied, redactor: Redactor) -> ModelReplied:
     return msgspec.structs.replace(event, calls=calls, blocks=blocks)
 
 
-def _texts(value: T, redactor: Redactor) -> T:
+def _texts(value: S, redactor: Redactor) -> S:
     """A struct with every text cleaned, those inside lists and parts too."""
     changes: dict[str, Any] = {}
-    for field in msgspec.structs.fields(value):  # type: ignore[arg-type]
+    for field in msgspec.structs.fields(value):
         old = getattr(value, field.name)
         if field.name in OURS and isinstance(old, str):
             continue
@@ -65,7 +65,7 @@ def _texts(value: T, redactor: Redactor) -> T:
         new = _any(old, redactor)
         if new != old:
             changes[field.name] = new
-    return msgspec.structs.replace(value, **changes) if changes else value  # type: ignore[type-var]
+    return msgspec.structs.replace(value, **changes) if changes else value
 
 
 def _any(value: Any, redactor: Redactor) -> Any:

@@ -51,6 +51,10 @@ class ToolsPerformer:
             text = await asyncio.to_thread(world.args, call)
             fault = await asyncio.to_thread(_refused, effect, call, declared, text, world)
             tool = world.tool(declared.use)
+            # Looks at the disk, which may be slow: not on the loop.
+            sees = await asyncio.to_thread(
+                sight, world.machine, call, text, world.snapshot, world.workdir
+            )
         except asyncio.CancelledError:
             return EffectCancelled(effect=effect.id, started=False)
         except LoopspecError as err:
@@ -65,7 +69,7 @@ class ToolsPerformer:
             config=json.loads(declared.config),
             people=world.people,
             call=f"{world.snapshot.session}:{effect.call}",
-            sees=sight(world.machine, call, text, world.snapshot, world.workdir),
+            sees=sees,
         )
         total, silence = declared.total / MICRO, declared.silence / MICRO
         run = Run(tool, json.loads(text), context, total, silence)
