@@ -1,14 +1,18 @@
 """Chart: which states a machine leaves and enters. python-statemachine as a pure calculator.
 
 Rules of this file:
-1. A throw-away instance per event; the engine never runs a loop, a timer or a thread for us.
+1. A throw-away instance per microstep; the engine never runs a loop, a queue, a timer or a thread.
 2. Callbacks only speak to the `Hands` given for this one calculation; they are all synchronous (one
    coroutine callback would switch the engine to its async half, where a cancel loses the state).
 3. Whatever a callback raises leaves through `send` unchanged, and nothing has moved.
+4. What follows from a move (`done.state.*`, like what actions raise) is told to the hands in order
+   and comes back as an event of its own: only so do both stand in one queue, as SCXML has it.
 
 The engine's traps and the way round each are numbered as the tests in `tests/machine/test_chart.py`
 name them: (1) flags; (3) restoring; (4) double actions after history; (5) names; (6) context for
-eventless steps; (8) one class per machine for ever; plus `always` before the event (below).
+eventless steps; (8) one class per machine for ever; (9) its document order is wrong below the first
+level; (10) it enters states that were not left; (11) it refuses `internal` where the target is not
+inside, and half-does it for a target that is the source; plus `always` before the event (below).
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,6 +25,8 @@ from statemachine.orderedset import OrderedSet
 
 from loopspec.events import BY_NAME
 from loopspec.machine.model import Machine, State, Transition
+from loopspec.machine.structure import finished_by
+from loopspec.machine.structure import illegal as illegal
 
 MAX_MICROSTEPS: Final = 100
 MARK: Final = "/"
@@ -36,6 +42,8 @@ SILENT: Final = frozenset(
         "approval.given",
         "attempt.failed",
         "tool.answered",
+        "boundary.taken",
+        "effect.answered",
     }
 )
 """Facts the core digests itself; specs route what follows from them instead."""
@@ -64,6 +72,9 @@ class Hands(Protocol):
     def enter(self, state: State) -> None:
         """A state is entered (its entry actions run here)."""
 
+    def done(self, event: str) -> None:
+        """`event` (`done.state.*`) follows from the state that was just entered."""
+
 
 class Move(msgspec.Struct, frozen=True):
     """The structural result: the new configuration and history, and whether anything was taken."""
@@ -81,17 +92,15 @@ class _Model:
         state: Any,
         hands: Hands,
         event: str | None,
-        live: bool,
+        active: Iterable[str] = (),
         scope: frozenset[str] | None = None,
     ) -> None:
         self.state = state
         self.hands = hands
         self.event = event
-        self.live = live
+        self.active = set(active)
         self.scope = scope
-        self.taken = 0
-        self.done: set[tuple[int, int]] = set()
-        self.alive: list[Any] = []
+        self.taken: set[int] = set()
 
 
 class Chart:
@@ -106,6 +115,9 @@ class Chart:
             for n, (path, state) in enumerate(machine.states.items())
         }
         self._paths = {key: path for path, key in self._ids.items()}
+        self._done = frozenset(
+            d for t in machine.transitions for d in t.on if d.startswith("done.state.")
+        )
         self._events = {name: f"e{n}" for n, name in enumerate(sorted(event_universe(machine)))}
         self._takes = {path: self._heard(state) for path, state in machine.states.items()}
         self._always = frozenset(
@@ -118,7 +130,8 @@ class Chart:
             children.setdefault(state.parent, []).append(path)
         self._children = children
         self._regions = any(s.type == "parallel" for s in machine.states.values())
-        definition: Any = {self._ids[p]: self._state(p) for p in children.get("", [])}
+        roots = [p for p in children.get("", []) if machine.states[p].type != "history"]
+        definition: Any = {self._ids[p]: self._state(p) for p in roots}
         self._class: Any = create_machine_class_from_definition(
             f"M{machine.digest[:16]}",
             definition,
@@ -129,14 +142,22 @@ class Chart:
             validate_trap_states=False,
             validate_final_reachability=False,
         )
+        for made in self._class.states_map.values():
+            state = machine.states[made.value.removeprefix(MARK)]
+            made.document_order = self._order[state.path] + 1  # trap 9
+            if state.type == "compound":  # trap 11
+                moves = (t for t in made.transitions if not t.initial)
+                for move, number in zip(moves, state.transitions, strict=True):
+                    move.internal = machine.transitions[number].internal
 
     # ------------------------------------------------------------ calculating
 
     def start(self, hands: Hands) -> Move:
         """Enter the initial states. Raises what the hands raise, or `Overrun`."""
-        model = _Model(None, hands, None, live=True)
+        model = _Model(None, hands, "")
         engine = self._class(model=model)
-        return self._result(engine, model, moved=True)
+        move = Move(self._result(engine, model), self._past(engine, {}, {}), moved=True)
+        return self._settle(move, 1, hands)
 
     def send(
         self,
@@ -158,49 +179,72 @@ class Chart:
         problem = illegal(self.machine, configuration)
         if problem:
             raise Illegal(problem)
-        name = self._events.get(event) if event is not None else "null"
-        if name is None or (event is None and self._always.isdisjoint(configuration)):
-            return Move(configuration=configuration, history=dict(history), moved=False)
-        if event is not None and not any(event in self._takes[path] for path in configuration):
-            return Move(configuration=configuration, history=dict(history), moved=False)
-        states = [MARK + path for path in configuration]
-        model = _Model(
-            OrderedSet(states) if len(states) > 1 else states[0],
-            hands,
-            event,
-            live=event is None,
-            scope=scope,
-        )
+        move = Move(configuration=configuration, history=dict(history), moved=False)
+        if event is None:
+            return self._settle(move, 0, hands)
+        if not any(event in self._takes[path] for path in configuration):
+            return move
+        move, taken = self._microstep(move, event, hands, scope)
+        return self._settle(move, taken, hands) if taken else move
+
+    def _settle(self, move: Move, taken: int, hands: Hands) -> Move:
+        """Take `always` transitions until none is enabled; `taken` were taken in this step already."""
+        while self.has_always(move.configuration):
+            after, more = self._microstep(move, None, hands, None)
+            if not more:
+                break
+            move, taken = after, taken + more
+            if taken > MAX_MICROSTEPS:
+                raise Overrun(f"more than {MAX_MICROSTEPS} transitions in one step")
+        return move
+
+    def _microstep(
+        self, move: Move, event: str | None, hands: Hands, scope: frozenset[str] | None
+    ) -> tuple[Move, int]:
+        """One microstep of an instance of its own; also how many transitions were taken."""
+        states = [MARK + path for path in move.configuration]
+        state = OrderedSet(states) if len(states) > 1 else states[0]
+        model = _Model(state, hands, event, move.configuration, scope)
         engine = self._class(model=model)
         by_value = engine._config._instance_states
-        for path, saved in history.items():
-            engine.history_values[self._ids[path]] = [by_value[MARK + p] for p in saved]
+        past: dict[str, list[Any]] = {}
+        for path, saved in move.history.items():
+            deep = self.machine.states[path].deep  # SCXML's deep history is of leaves
+            leaves = [p for p in saved if not deep or p not in self._children]
+            past[path] = [by_value[MARK + p] for p in leaves]
+            engine.history_values[self._ids[path]] = past[path]
         try:
-            engine.send(name)
+            engine.send(self._events[event] if event is not None else "null")
         except TransitionNotAllowed:
             if not model.taken:
-                return Move(configuration=configuration, history=dict(history), moved=False)
-        return self._result(engine, model, moved=model.taken > 0)
+                return move, 0
+        history = self._past(engine, move.history, past)
+        return Move(self._result(engine, model), history, moved=True), len(model.taken)
 
     def has_always(self, configuration: Iterable[str]) -> bool:
         """Whether any active state has `always` transitions."""
         return not self._always.isdisjoint(configuration)
 
-    def _result(self, engine: Any, model: _Model, moved: bool) -> Move:
-        """The engine's configuration and history in our words."""
+    def _result(self, engine: Any, model: _Model) -> tuple[str, ...]:
+        """The engine's configuration in our words; raises `Illegal` if it is none."""
         raw = model.state
         active = raw if isinstance(raw, OrderedSet) else ([] if raw is None else [raw])
         configuration = self._paths_of(active)
         problem = illegal(self.machine, configuration)
         if problem:
             raise Illegal(problem)
-        history = {
-            self._paths[key]: self._paths_of(s.value for s in saved)
-            for key, saved in engine.history_values.items()
-        }
-        return Move(
-            configuration=configuration, history=dict(sorted(history.items())), moved=moved
-        )
+        return configuration
+
+    def _past(
+        self, engine: Any, old: Mapping[str, tuple[str, ...]], put: Mapping[str, list[Any]]
+    ) -> dict[str, tuple[str, ...]]:
+        """The history now: `old`, and what the engine recorded in place of what was `put` there."""
+        history = dict(old)
+        for key, saved in engine.history_values.items():
+            path = self._paths[key]
+            if saved is not put.get(path):
+                history[path] = self._paths_of(s.value for s in saved)
+        return dict(sorted(history.items()))
 
     def _heard(self, state: State) -> frozenset[str]:
         """The events a state has transitions for: for others the engine need not be built."""
@@ -219,7 +263,7 @@ class Chart:
         state = self.machine.states[path]
         made: dict[str, Any] = {
             "value": MARK + path,
-            "enter": _entering(state),
+            "enter": self._entering(state),
             "exit": _leaving(state),
             "transitions": [
                 self._transition(self.machine.transitions[t]) for t in state.transitions
@@ -253,10 +297,13 @@ class Chart:
 
     def _transition(self, transition: Transition) -> dict[str, Any]:
         """The engine's definition of a transition."""
+        target = transition.target
+        if target and (goal := self.machine.states[target]).type == "history" and not goal.parent:
+            target = goal.default  # the root is never left, so it has nothing to remember
         made: dict[str, Any] = {
-            "target": self._ids[transition.target] if transition.target else None,
+            "target": self._ids[target] if target else None,
             "on": _taking(transition),
-            "internal": transition.internal,
+            "internal": False,  # trap 11
         }
         if transition.on:
             made["event"] = " ".join(self._names(transition.on))
@@ -266,13 +313,22 @@ class Chart:
 
     def _names(self, descriptors: tuple[str, ...]) -> list[str]:
         """Every event a transition answers to, in the engine's names."""
-        out: list[str] = []
-        for descriptor in descriptors:
-            if descriptor.startswith("done.state."):
-                out.append(f"done.state.{self._ids[descriptor.removeprefix('done.state.')]}")
-            else:
-                out.extend(self._events[name] for name in expand(descriptor, self._events))
-        return out or ["never"]
+        return [self._events[n] for d in descriptors for n in expand(d, self._events)] or ["never"]
+
+    def _entering(self, state: State) -> Any:
+        """The entry callback of a state; a state that was not left is not entered (trap 10)."""
+
+        def entering(model: _Model) -> None:
+            if state.path in model.active:
+                return
+            model.active.add(state.path)
+            model.hands.enter(state)
+            if state.type == "final":
+                for path in finished_by(self.machine, state, model.active):
+                    if (event := f"done.state.{path}") in self._done:
+                        model.hands.done(event)
+
+        return entering
 
 
 def event_universe(machine: Machine) -> set[str]:
@@ -286,7 +342,7 @@ def event_universe(machine: Machine) -> set[str]:
         names.update(a.name for a in transition.actions if a.do == "raise")
     for state in machine.states.values():
         names.update(a.name for a in state.entry + state.exit if a.do == "raise")
-    return {n for n in names if n not in SILENT and not n.startswith("done.state.")}
+    return names - SILENT
 
 
 def _is_pattern(descriptor: str) -> bool:
@@ -299,7 +355,7 @@ def matches(descriptor: str, event: str) -> bool:
     if descriptor == event:
         return True
     if descriptor == "*":
-        return not event.startswith("after.")
+        return not event.startswith(("after.", "done.state."))
     return descriptor.endswith(".*") and event.startswith(descriptor[:-1])
 
 
@@ -308,86 +364,35 @@ def expand(descriptor: str, names: Iterable[str]) -> list[str]:
     return sorted(n for n in names if matches(descriptor, n))
 
 
-def illegal(machine: Machine, configuration: tuple[str, ...]) -> str:
-    """Why a configuration is not legal, empty if it is (trap 3: the engine accepts anything)."""
-    active = set(configuration)
-    for path in configuration:
-        if path not in machine.states:
-            return f"`{path}` is no state of this machine"
-        parent = machine.states[path].parent
-        if parent and parent not in active:
-            return f"`{path}` is active but its parent is not"
-    for path in ("", *configuration):
-        kind = machine.states[path].type if path else "compound"
-        kids = [
-            s.path for s in machine.states.values() if s.parent == path and s.type != "history"
-        ]
-        live = sum(k in active for k in kids)
-        if kind == "compound" and live != 1:
-            return f"`{path or 'the root'}` has {live} active children instead of one"
-        if kind == "parallel" and live != len(kids):
-            return f"`{path}` has {live} of {len(kids)} regions active"
-    return ""
-
-
-def _entering(state: State) -> Any:
-    """The entry callback of a state."""
-
-    def entering(model: _Model) -> None:
-        model.hands.enter(state)
-
-    return entering
-
-
 def _leaving(state: State) -> Any:
     """The exit callback of a state."""
 
     def leaving(model: _Model) -> None:
+        model.active.discard(state.path)
         model.hands.leave(state)
 
     return leaving
 
 
 def _taking(transition: Transition) -> Any:
-    """The `on` callback of a transition; runs once per trigger (trap 4)."""
+    """The `on` callback of a transition; runs once per microstep (trap 4)."""
 
-    def taking(model: _Model, event_data: Any) -> None:
-        trigger = event_data.trigger_data
-        key = (transition.id, id(trigger))
-        if key in model.done:
-            return
-        model.done.add(key)
-        model.alive.append(trigger)  # keeps its id from being reused within this calculation
-        model.taken += 1
-        if model.taken > MAX_MICROSTEPS:
-            raise Overrun(f"more than {MAX_MICROSTEPS} transitions in one step")
-        model.live = True
-        model.hands.take(transition, _event_of(transition, model, event_data))
+    def taking(model: _Model) -> None:
+        if transition.id not in model.taken:
+            model.taken.add(transition.id)
+            model.hands.take(transition, model.event)
 
     return taking
 
 
 def _asking(transition: Transition) -> Any:
-    """The guard callback of a transition; `always` ones answer only once the event was taken."""
+    """The guard callback of a transition: nothing more is asked once the microstep was made."""
 
-    def asking(model: _Model, event_data: Any) -> bool:
-        if not transition.on and not model.live:
+    def asking(model: _Model) -> bool:
+        if model.taken or bool(transition.on) != (model.event is not None):
             return False
-        event = _event_of(transition, model, event_data)
-        follows = event is None or event.startswith("done.state.")  # from the move, not the ending
-        if not follows and model.scope is not None and transition.source not in model.scope:
+        if transition.on and model.scope is not None and transition.source not in model.scope:
             return False
-        if not transition.guard:
-            return True
-        return model.hands.guard(transition, event)
+        return not transition.guard or model.hands.guard(transition, model.event)
 
     return asking
-
-
-def _event_of(transition: Transition, model: _Model, event_data: Any) -> str | None:
-    """The event a transition was triggered by: None for `always`."""
-    if not transition.on:
-        return None
-    if str(event_data.trigger_data.event).startswith("done.state."):
-        return next(d for d in transition.on if d.startswith("done.state."))
-    return model.event

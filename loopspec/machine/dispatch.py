@@ -78,6 +78,7 @@ class Trial:
         self.taken: list[Taken] = []
         self.said: list[Said] = []
         self.raised: list[str] = []
+        self.follows: list[str] = []  # in order: what was raised, and `done.state.*`
         self.marked: list[str] = []
 
     # ------------------------------------------------------------ what the chart calls
@@ -117,6 +118,10 @@ class Trial:
         self.path.append((True, state))
         self._run(state.entry, None)
 
+    def done(self, event: str) -> None:
+        """Note that a state is done."""
+        self.follows.append(event)
+
     # ------------------------------------------------------------ actions
 
     def _run(self, actions: tuple[Action, ...], event: str | None) -> None:
@@ -130,6 +135,7 @@ class Trial:
                     self.said.append(Said(self._text(action), to, str(action.place)))
                 case "raise":
                     self.raised.append(action.name)
+                    self.follows.append(action.name)
                 case "mark":
                     self.marked.append(action.name)
                 case other:
@@ -219,9 +225,8 @@ def failed(draft: Draft, error: str, event: str) -> None:
     if event == "error.execution":
         draft.stuck = f"`error.execution` could not be handled: {error}"[:SHORT]
         return
-    draft.push(
-        "error.execution", ErrorExecution(place="", error=error[:SHORT], event=event)
-    )
+    raised = ErrorExecution(place="", error=error[:SHORT], event=event)
+    draft.push("error.execution", raised, internal=True)
 
 
 def unrouted(draft: Draft, queued: Queued) -> None:
@@ -281,8 +286,8 @@ def commit(draft: Draft, trial: Trial, move: Move) -> None:
     if not _suspended(draft):
         waits = {f"wait:{p}" for p, a in draft.activations.items() if a.phase == "held"}
         draft.kept_timers = {k: due for k, due in draft.kept_timers.items() if k in waits}
-    for name in trial.raised:
-        draft.push(name, Raised(name=name))
+    for name in trial.follows:
+        draft.push(name, Raised(name=name), internal=True)
     draft.raised.extend(trial.raised)
 
 

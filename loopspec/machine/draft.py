@@ -27,7 +27,8 @@ ELAPSED: Final = "budget"
 class Queued(msgspec.Struct, frozen=True):
     """An event to be dispatched: its routing name, itself, and who may see it (None: everybody).
 
-    An `ending` is of the work of `state`; it means nothing once that state was left.
+    An `ending` is of the work of `state`; it means nothing once that state was left. An `internal`
+    event follows from a move (`raise`, `done.state.*`, `error.execution`) and goes before all others.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Queued(msgspec.Struct, frozen=True):
     scope: frozenset[str] | None = None
     ending: bool = False
     state: str = ""
+    internal: bool = False
 
 
 def effect_order(effect: str) -> tuple[int, int]:
@@ -104,10 +106,22 @@ class Draft:
         self.effects.append(effect)
         self.pending[effect.id] = Pending(effect=effect, at=self.at)
 
-    def push(self, name: str, event: Event, state: str = "", *, ending: bool = False) -> None:
-        """Queue an event for dispatch, seen by `state` and its ancestors (empty: by everybody)."""
+    def push(
+        self,
+        name: str,
+        event: Event,
+        state: str = "",
+        *,
+        ending: bool = False,
+        internal: bool = False,
+    ) -> None:
+        """Queue an event for dispatch, seen by `state` and its ancestors (empty: by everybody).
+
+        `internal` ones come before the others, in the order they were raised.
+        """
         scope = frozenset(self.machine.ancestry(state)) if state else None
-        self.queue.append(Queued(name, event, scope, ending, state))
+        at = sum(q.internal for q in self.queue) if internal else len(self.queue)
+        self.queue.insert(at, Queued(name, event, scope, ending, state, internal))
 
     def show(self, op: ViewOp, tokens: int) -> None:
         """Change the view and count what the next request grows by."""

@@ -14,7 +14,7 @@ import msgspec
 from loopspec.codec import digest, encode
 
 FORMAT: Final = 1
-SEMANTICS: Final = 1
+SEMANTICS: Final = 2
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,7 +123,9 @@ class Kind(_Part, frozen=True):
     usually waits for. `rests`: why a run may stop here (`input`, `approval`, `interrupted`,
     `suspended` or empty). `takes_inbox`: takes the oldest waiting message on entry. `timer`: the
     configuration key that holds a duration after which `wait.over` is raised. `schema` is the JSON
-    Schema (text) of its configuration keys. `conversation`: reads or writes the transcript.
+    Schema (text) of its configuration keys; a text of the format `duration`, `size` or `usd` is written
+    as in the language and compiled to microseconds, bytes or nano-USD. `conversation`: reads or writes
+    the transcript.
     """
 
     name: str

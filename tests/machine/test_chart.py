@@ -40,6 +40,9 @@ class Hands:
     def enter(self, state: State) -> None:
         self._note(f"enter {state.path}")
 
+    def done(self, event: str) -> None:
+        self._note(f"done {event}")
+
 
 def chart(states: dict[str, Any]) -> Chart:
     return Chart(machine(states))
@@ -115,7 +118,7 @@ def test_2_the_engine_is_the_synchronous_one_even_inside_a_running_event_loop() 
         return made.send(("a",), {}, "go", Hands())
 
     assert asyncio.run(inside()) == Move(("b",), {}, True)
-    model = _Model("/a", Hands(), None, live=False)
+    model = _Model("/a", Hands(), None)
     assert isinstance(made._class(model=model)._engine, SyncEngine)
 
 
@@ -257,7 +260,8 @@ def test_6_eventless_steps_and_done_events_reach_the_same_hands() -> None:
         }
     )
     hands = Hands()
-    assert made.send(("a",), {}, "go", hands).configuration == ("b",)
+    there = made.send(("a",), {}, "go", hands).configuration
+    assert made.send(there, {}, "done.state.box", hands).configuration == ("b",)
     assert hands.log == [
         "leave a",
         "take 0 go",
@@ -267,6 +271,7 @@ def test_6_eventless_steps_and_done_events_reach_the_same_hands() -> None:
         "leave box.s",
         "take 2 None",
         "enter box.t",
+        "done done.state.box",
         "ask fin done.state.box",
         "leave box.t",
         "leave box",
@@ -356,27 +361,62 @@ def test_an_ending_is_seen_by_the_state_that_started_it_and_its_ancestors_only()
     mine = frozenset({"both.l.p", "both.l", "both"})
     seen = made.send(here, {}, "ended", Hands(), mine)
     assert seen.configuration == ("both", "both.l", "both.l.q", "both.r", "both.r.p")
-    everybody = made.send(here, {}, "ended", Hands())
-    assert everybody.configuration == ("end",)
+    hands = Hands()
+    everybody = made.send(here, {}, "ended", hands)
+    assert everybody.configuration == ("both", "both.l", "both.l.q", "both.r", "both.r.q")
+    assert hands.log[-1] == "done done.state.both"
     assert made.send(here, {}, "stop", Hands(), mine).configuration == ("end",)
 
 
-def test_the_scope_of_an_ending_does_not_hide_what_follows_from_it() -> None:
-    states = {
-        "both": {
-            "type": "parallel",
-            "states": {
-                "l": {
-                    "initial": "p",
-                    "states": {"p": {"on": {"ended": "q"}}, "q": {"type": "final"}},
+def test_what_follows_from_an_ending_is_seen_by_everybody() -> None:
+    box = {"initial": "p", "states": {"p": {"on": {"gate.denied": "q"}}, "q": {"type": "final"}}}
+    box["states"]["p"]["kind"] = "gate"
+    made = machine(
+        {
+            "both": {
+                "type": "parallel",
+                "states": {
+                    "l": box | {"done": {"do": [("mark", "here")]}},
+                    "r": {"initial": "p", "states": {"p": {"on": {"done.state.both.l": "q"}}, "q": {}}},
                 },
-                "r": {"initial": "p", "states": {"p": {"on": {"done.state.both.l": "q"}}, "q": {}}},
+            }
+        }
+    )
+    run = Run(made)  # nothing is proposed, so the gate ends at once
+    assert run.snapshot.configuration == ("both", "both.l", "both.l.q", "both.r", "both.r.q")
+    assert [t.event for t in run.last.record.taken] == [
+        "gate.denied",
+        "done.state.both.l",
+        "done.state.both.l",
+    ]
+
+
+def test_9_the_order_is_that_of_the_document_at_every_depth() -> None:
+    deep = {"initial": "x", "states": {"x": {"initial": "y", "states": {"y": {}}}}}
+    hands = Hands()
+    both = {"type": "parallel", "on": {"go": "e"}, "states": {"l": deep, "r": deep}}
+    made = chart({"p": both, "e": {}})
+    here = made.start(hands).configuration
+    assert hands.log == [f"enter {path}" for path in here]
+    hands.log.clear()
+    made.send(here, {}, "go", hands)
+    assert hands.log == [*(f"leave {path}" for path in reversed(here)), "take 0 go", "enter e"]
+
+
+def test_10_a_state_that_was_not_left_is_not_entered() -> None:
+    states = {
+        "box": {
+            "initial": "two",
+            "states": {
+                "two": {"initial": "x", "states": {"x": {"on": {"go": "hist"}}, "y": {}}},
+                "hist": {"type": "history", "deep": True, "target": "box.two.y"},
             },
         }
     }
-    here = ("both", "both.l", "both.l.p", "both.r", "both.r.p")
-    moved = chart(states).send(here, {}, "ended", Hands(), frozenset({"both.l.p", "both.l", "both"}))
-    assert moved.configuration == ("both", "both.l", "both.l.q", "both.r", "both.r.q")
+    hands = Hands()
+    made = chart(states).send(("box", "box.two", "box.two.x"), {}, "go", hands)
+    assert made.configuration == ("box", "box.two", "box.two.y")
+    assert hands.log == ["leave box.two.x", "take 0 go", "enter box.two.y"]
 
 
 def test_history_survives_the_whole_round_through_step() -> None:
