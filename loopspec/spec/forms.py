@@ -23,7 +23,8 @@ class Text:
     """Text. `what` names it in messages; `pattern` must match all of it; `choices` are all.
 
     `code` is the diagnostic for a text that does not fit. `loose`: written without quotes it may
-    look like a number or a truth value (`guard: true`) and is still text.
+    look like a number or a truth value (`guard: true`) and is still text. `meanings` says of each
+    choice, in their order, what it means.
     """
 
     what: str = "text"
@@ -31,6 +32,7 @@ class Text:
     choices: tuple[str, ...] = ()
     code: str = "LS104"
     loose: bool = False
+    meanings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,15 +119,24 @@ Form: TypeAlias = (
 )
 
 
+def choice(meanings: dict[str, str], what: str = "a choice") -> Text:
+    """The text of one of the given choices; each comes with what it means."""
+    return Text(what, choices=tuple(meanings), meanings=tuple(meanings.values()))
+
+
 @dataclass(frozen=True)
 class Key:
-    """A key of a table: its value's form, what it means, an example as JSON text."""
+    """A key of a table: its value's form, what it means, an example as JSON text.
+
+    `default` is what holds without the key, as JSON text; empty where there is no such value.
+    """
 
     name: str
     form: Form
     doc: str
     example: str
     required: bool = False
+    default: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,16 @@ Rules of this file:
 1. Nothing is said here that the tables do not say; a test holds the stored schema against `build`.
 2. The schema helps editors. It says less than the parser, which also checks names and routing, and
    is stricter only about quotes: a name that looks like a number must be quoted.
-
-`python -m loopspec.spec.schema > schemas/loopspec-1.schema.json` writes the stored schema anew.
+3. Words that only editors know (`errorMessage`, `deprecationMessage`, `enumDescriptions`,
+   `doNotSuggest`, `defaultSnippets`) change nothing about what is accepted.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, assert_never
 
 from loopspec.machine.model import Kind
-from loopspec.spec import literals
+from loopspec.spec import helpwords, literals
 from loopspec.spec.forms import (
     Bag,
     Duration,
@@ -33,27 +33,56 @@ from loopspec.spec.forms import (
 )
 from loopspec.spec.job import ToolInfo
 from loopspec.spec.keys import TABLES
+from loopspec.spec.schema_merge import DURATION_WORDS, merge_kinds, merge_tools, type_rules
+from loopspec.spec.statekeys import DESCRIPTORS, MOVES
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+ID: Final = "urn:loopspec:schema:1"
+RESERVED: Final = {
+    "description": "Reserved: not in this version.",
+    "not": {},
+    "deprecationMessage": "This key is reserved and not in this version: remove it.",
+    "doNotSuggest": True,
+}
+_GUARDED: Final = {
+    "label": "guarded transition",
+    "description": "It is taken if its guard holds and no guard above it does.",
+    "body": {"guard": "${1:condition}", "target": "${2:state}"},
+}
 _SCALARS: Final = ["string", "number", "boolean"]
-_DURATION: Final = {"type": "string", "pattern": f"^{literals.DURATION}$"}
+_NOT_ZERO: Final = "(?=[^1-9]*[1-9])"
+_SHARE: Final = r"^(0(\.[0-9]+)?|1(\.0+)?)$"
 
 
 def build(
-    kinds: Mapping[str, Kind] | None = None, tools: Mapping[str, ToolInfo] | None = None
+    kinds: Mapping[str, Kind] | None = None,
+    tools: Mapping[str, ToolInfo] | None = None,
+    *,
+    closed: bool = True,
 ) -> dict[str, Any]:
     """The JSON Schema (2020-12) of a spec.
 
     With `kinds` a state's further keys are those of its kind, without them they are free. With
-    `tools` a tool's `use` and `with` are those installed.
+    `tools` a tool's `use` and `with` are those given. `closed` says that there are no others; else a
+    state of an unknown kind has free keys, and an unknown tool a free configuration.
     """
     made = {name: _table(table) for name, table in TABLES.items()}
+    for name in ("transition", "after", "say"):  # editors show the words of the key that leads there
+        made[name]["$comment"] = made[name].pop("description")
+    made["moves"] = _either(MOVES)
+    made["transition"]["defaultSnippets"] = [_GUARDED]
+    state = made["state"]
+    events = dict.fromkeys(helpwords.ROUTABLE)
+    events |= {name: None for kind in (kinds or {}).values() for name in kind.endings}
+    state["properties"]["on"]["properties"] = _events(events, (kinds or {}).values())
+    type_rules(state)
     if kinds is not None:
-        _merge_kinds(made["state"], kinds)
+        merge_kinds(state, kinds, closed=closed)
     if tools is not None:
-        _merge_tools(made["tool"], tools)
+        merge_tools(made["tool"], tools, closed=closed)
     root = made.pop("spec")
-    return {"$schema": DIALECT, "title": "loopspec 1", **root, "$defs": made}
+    end = ":merged" if closed and kinds is not None else ""
+    return {"$schema": DIALECT, "$id": ID + end, **root, "title": "loopspec 1", "$defs": made}
 
 
 def render(schema: Mapping[str, Any]) -> str:
@@ -62,17 +91,20 @@ def render(schema: Mapping[str, Any]) -> str:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    made: dict[str, Any] = {
+    properties: dict[str, Any] = {}
+    for key in table.keys:
+        made = {"description": key.doc, "examples": [json.loads(key.example)], **_form(key.form)}
+        if key.default:
+            value = json.loads(key.default)
+            shown = value if isinstance(value, str) else key.default
+            made |= {"default": value, "description": f"{key.doc} Default: {shown}."}
+        properties[key.name] = made
+    properties |= {name: dict(RESERVED) for name in table.reserved}
+    made = {
+        "title": table.name,
         "description": table.doc,
         "type": "object",
-        "properties": {
-            key.name: {
-                "description": key.doc,
-                "examples": [json.loads(key.example)],
-                **_form(key.form),
-            }
-            for key in table.keys
-        },
+        "properties": properties,
     }
     required = [key.name for key in table.keys if key.required]
     if required:
@@ -82,6 +114,19 @@ def _table(table: Table) -> dict[str, Any]:
     if not table.open:
         made["additionalProperties"] = False
     return made
+
+
+def _events(names: Iterable[str], kinds: Iterable[Kind]) -> dict[str, Any]:
+    """The known events under `on`, so that editors can offer and explain them."""
+    every = tuple(kinds)
+    return {
+        name: {
+            "description": helpwords.described(name, every),
+            "examples": [helpwords.leads(name)],
+            "$ref": "#/$defs/moves",
+        }
+        for name in names
+    }
 
 
 def _form(form: Form) -> dict[str, Any]:
@@ -95,39 +140,61 @@ def _form(form: Form) -> dict[str, Any]:
         case Many(item, least):
             return {"type": "array", "items": _form(item)} | _least("minItems", least)
         case Named(names, value, least):
-            key = _DURATION if names.code == "LS105" else _text(names)
+            key = _duration(1) if names.code == "LS105" else _text(names)
+            key["title"] = "event" if names is DESCRIPTORS else names.what.split(" such as")[0]
             made = {"type": "object", "propertyNames": key, "additionalProperties": _form(value)}
             return made | _least("minProperties", least)
-        case Either(scalar, map_form, list_form):
-            return {"anyOf": [_form(f) for f in (scalar, map_form, list_form) if f is not None]}
+        case Either():
+            return {"$ref": "#/$defs/moves"} if form == MOVES else _either(form)
         case Text():
             return _text(form)
         case Whole():
             return _whole(form)
         case Version():
             return {"const": 1}
-        case Duration():
-            return _DURATION
+        case Duration(least):
+            return _duration(least)
         case Usd():
-            number = {"type": "number", "exclusiveMinimum": 0}
-            return {"anyOf": [number, {"type": "string", "pattern": f"^{literals.DECIMAL}$"}]}
+            some = f"^{_NOT_ZERO}{literals.DECIMAL}$"
+            return _decimal({"exclusiveMinimum": 0}, some, "an amount of USD above 0, such as 3.00")
         case Share():
-            number = {"type": "number", "minimum": 0, "maximum": 1}
-            return {"anyOf": [number, {"type": "string", "pattern": f"^{literals.DECIMAL}$"}]}
+            return _decimal({"minimum": 0, "maximum": 1}, _SHARE, "a share from 0 to 1, such as 0.80")
         case Flag():
             return {"type": "boolean"}
         case other:
             assert_never(other)
 
 
+def _either(form: Either) -> dict[str, Any]:
+    """One form per kind of node, told apart by the type so that a fault names the very key."""
+    forms = {"string": form.scalar, "object": form.map, "array": form.list}
+    types: list[str] = []
+    rules = []
+    for name, one in forms.items():
+        if one is None:
+            continue
+        made = _form(one)
+        mine = made.get("type", name)
+        types += mine if isinstance(mine, list) else [mine]
+        rules.append({"if": {"type": mine}, "then": made})
+    return {"type": types, "allOf": rules}
+
+
 def _text(form: Text) -> dict[str, Any]:
     if form.choices:
-        return {"enum": list(form.choices)}
+        made: dict[str, Any] = {"type": "string", "enum": list(form.choices)}
+        return made | ({"enumDescriptions": list(form.meanings)} if form.meanings else {})
+    said = {"errorMessage": f"Write {form.what}."}
     if form.code == "LS110":
-        return {"type": "string", "pattern": f"^{literals.SEMVER}$"}
+        return {"type": "string", "pattern": f"^{literals.SEMVER}$", **said}
     if form.pattern:
-        return {"type": "string", "pattern": f"^(?:{form.pattern})$"}
+        return {"type": "string", "pattern": f"^(?:{form.pattern})$", **said}
     return {"type": _SCALARS if form.loose else "string"}
+
+
+def _duration(least: int) -> dict[str, Any]:
+    some = _NOT_ZERO if least else ""
+    return {"type": "string", "pattern": f"^{some}{literals.DURATION}$", "errorMessage": DURATION_WORDS}
 
 
 def _whole(form: Whole) -> dict[str, Any]:
@@ -136,57 +203,17 @@ def _whole(form: Whole) -> dict[str, Any]:
         number["maximum"] = form.most
     if not form.units:
         return number
-    return {"anyOf": [number, {"type": "string", "pattern": f"^{literals.COUNT}$"}]}
+    said = {"errorMessage": "Write a whole number such as 500000, 500k or 1M."}
+    counted = f"^{_NOT_ZERO if form.least else ''}{literals.COUNT}$"
+    return {"anyOf": [{**number, **said}, {"type": "string", "pattern": counted, **said}]}
+
+
+def _decimal(limits: Mapping[str, Any], text: str, what: str) -> dict[str, Any]:
+    """A decimal as a number, or as text so that no digit is lost."""
+    said = {"errorMessage": f"Write {what}."}
+    return {"anyOf": [{"type": "number", **limits, **said}, {"type": "string", "pattern": text, **said}]}
 
 
 def _least(word: str, least: int) -> dict[str, Any]:
     return {word: least} if least else {}
 
-
-def _merge_kinds(state: dict[str, Any], kinds: Mapping[str, Kind]) -> None:
-    """Close the state: further keys are those of its kind, and each kind has its own."""
-    own = {name: _kind_schema(kind) for name, kind in kinds.items()}
-    every = {key: None for schema in own.values() for key in schema.get("properties", {})}
-    properties = state["properties"]
-    properties["kind"] = {**properties["kind"], "enum": list(kinds)}
-    for key in every:
-        properties.setdefault(key, {"description": "A key of the state's kind."})
-    state["additionalProperties"] = False
-    state["allOf"] = [
-        _when("kind", name, schema, [key for key in every if key not in schema["properties"]])
-        for name, schema in own.items()
-    ]
-    if every:
-        without = {"not": {"anyOf": [{"required": [key]} for key in every]}}
-        state["allOf"].append({"if": {"required": ["kind"]}, "else": without})
-
-
-def _kind_schema(kind: Kind) -> dict[str, Any]:
-    """A kind's schema; its duration is written as in the language, whatever it calls the format."""
-    schema: dict[str, Any] = json.loads(kind.schema)
-    properties: dict[str, Any] = dict(schema.get("properties", {}))
-    if kind.timer:
-        words = {k: v for k, v in properties.get(kind.timer, {}).items() if k != "format"}
-        properties[kind.timer] = words | _DURATION
-    return schema | {"properties": properties}
-
-
-def _when(key: str, value: str, schema: Mapping[str, Any], not_here: list[str]) -> dict[str, Any]:
-    then: dict[str, Any] = {"properties": dict(schema["properties"]) | {name: False for name in not_here}}
-    if schema.get("required"):
-        then["required"] = schema["required"]
-    return {"if": {"properties": {key: {"const": value}}, "required": [key]}, "then": then}
-
-
-def _merge_tools(tool: dict[str, Any], tools: Mapping[str, ToolInfo]) -> None:
-    """Name the installed tools; `with` is the configuration of the one in use."""
-    properties = tool["properties"]
-    properties["use"] = {**properties["use"], "enum": list(tools)}
-    tool["allOf"] = [
-        _when("use", name, {"properties": {"with": dict(info.config_schema)}}, [])
-        for name, info in tools.items()
-    ]
-
-
-if __name__ == "__main__":
-    print(render(build()), end="")

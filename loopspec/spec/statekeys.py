@@ -18,6 +18,7 @@ from loopspec.spec.forms import (
     Record,
     Table,
     Text,
+    choice,
 )
 
 CEL: Final = Text("a CEL expression", loose=True)
@@ -29,137 +30,267 @@ STATES: Final = Named(
     Record("state"),
     least=1,
 )
+ACCEPT: Final = Key(
+    "accept",
+    Named(Text("a warning's code such as `LS706`", "LS[0-9]{3}", code="LS113"), TEXT, least=1),
+    "Warnings that are accepted here, each with the reason.",
+    '{"LS706": "a rollback is finished once begun"}',
+)
+DESCRIPTORS: Final = Text(
+    "an event such as `model.replied`, `rollback.*` or `*`", DESCRIPTOR, code="LS205"
+)
 _SAY: Final = Either(scalar=TEXT, map=Record("say"))
 _MOVE: Final = Either(scalar=TARGET, map=Record("transition"))
-_MOVES: Final = Either(scalar=TARGET, map=Record("transition"), list=Many(_MOVE, least=1))
+MOVES: Final = Either(scalar=TARGET, map=Record("transition"), list=Many(_MOVE, least=1))
 _ACTIONS: Final = Many(Record("action"))
+
+_TYPES: Final = choice(
+    {
+        "compound": "Has children, one of which is active; the type of every state with `states`.",
+        "parallel": "Has at least two regions, all active at once.",
+        "history": "Leads back to where the state around it was when it was left.",
+        "final": "Ends the state around it, or the session.",
+    }
+)
 
 _STATE: Final = Table(
     "state",
-    "A state. Further keys belong to its kind.",
+    "A state: what happens while it is active, and where events lead from it. Further keys belong "
+    "to its kind.",
     (
-        Key("kind", Text("a kind"), "What the state does while it is active.", '"model"'),
+        Key(
+            "kind",
+            Text("a kind"),
+            "What the state does while it is active; a state without a kind does nothing and waits.",
+            '"model"',
+        ),
         Key(
             "type",
-            Text("a choice", choices=("compound", "parallel", "history", "final")),
-            "The type of the state; a state with `states` is compound, any other atomic.",
+            _TYPES,
+            "The type of the state. Left out, a state with `states` is compound and any other atomic.",
             '"final"',
         ),
-        Key("description", TEXT, "What the state is for.", '"Waits for a person."'),
-        Key("initial", TARGET, "The child that is entered first.", '"streaming"'),
+        Key("description", TEXT, "What the state is for, in a sentence.", '"Waits for a person."'),
+        Key(
+            "initial",
+            TARGET,
+            "The child that is entered first; every compound state names one.",
+            '"streaming"',
+        ),
         Key(
             "states",
             STATES,
-            "The children of a compound or parallel state.",
+            "The children of a compound state or the regions of a parallel one, by name.",
             '{"inner": {"type": "final"}}',
         ),
         Key(
             "on",
-            Named(
-                Text("an event such as `model.replied`, `tool.*` or `*`", DESCRIPTOR, (), "LS205"),
-                _MOVES,
-            ),
-            "Where events lead.",
+            Named(DESCRIPTORS, MOVES),
+            "Where events lead: an event's name (`model.replied`), a family (`rollback.*`) or any event "
+            "(`*`), each with a state or with transitions tried in order. Inner states go first.",
             '{"user.message": "working"}',
         ),
-        Key("always", _MOVES, "Transitions taken without an event.", '{"target": "ready"}'),
+        Key(
+            "always",
+            MOVES,
+            "Transitions taken without an event, as soon as the state is entered and a guard holds.",
+            '{"target": "ready"}',
+        ),
         Key(
             "after",
             Named(
                 Text("a duration such as `90s`", code="LS105"),
-                Either(
-                    scalar=TARGET,
-                    map=Record("after"),
-                    list=Many(_MOVE, least=1),
-                ),
+                Either(scalar=TARGET, map=Record("after"), list=Many(_MOVE, least=1)),
             ),
-            "Transitions taken when the state has been active for so long.",
+            "Transitions taken when the state has been active for so long without a break.",
             '{"24h": "streaming"}',
         ),
-        Key("entry", _ACTIONS, "Actions when the state is entered.", '[{"mark": "begun"}]'),
-        Key("exit", _ACTIONS, "Actions when the state is left.", '[{"log": "over"}]'),
-        Key("done", _MOVES, "Where a compound state leads when it is finished.", '"ready"'),
-        Key("model", Text("a model"), "The declared model to call.", '"main"'),
-        Key("prompt", Text("a prompt"), "The declared prompt to call it with.", '"system"'),
-        Key("tools", Many(Text("a tool")), "The declared tools it may propose.", '["read_file"]'),
+        Key(
+            "entry",
+            _ACTIONS,
+            "Actions done each time the state is entered.",
+            '[{"mark": "begun"}]',
+        ),
+        Key("exit", _ACTIONS, "Actions done each time the state is left.", '[{"log": "over"}]'),
+        Key(
+            "done",
+            MOVES,
+            "Where a compound state leads when a final child is reached, or a parallel one when every "
+            "region has ended.",
+            '"ready"',
+        ),
+        Key(
+            "model",
+            Text("a model"),
+            "The declared model to call, in a state that calls one; needed when several are declared.",
+            '"main"',
+        ),
+        Key(
+            "prompt",
+            Text("a prompt"),
+            "The declared prompt the model is called with, rendered anew for each call.",
+            '"system"',
+        ),
+        Key(
+            "tools",
+            Many(Text("a tool")),
+            "The declared tools the model may propose here. Left out, it may propose all of them.",
+            '["read_file"]',
+        ),
         Key(
             "boundary",
-            Text("a choice", choices=("workspace",)),
-            "Take a rollback point on entry, before anything writes.",
+            choice({"workspace": "The files of the work directory."}),
+            "Takes a rollback point on entry, before anything writes, in a state that runs tools.",
             '"workspace"',
         ),
-        Key("deep", Flag(), "Whether history restores descendants too.", "true"),
-        Key("target", TARGET, "Where history leads at first.", '"streaming"'),
+        Key(
+            "deep",
+            Flag(),
+            "Whether a history state restores every descendant that was active, not the child alone.",
+            "true",
+            default="false",
+        ),
+        Key(
+            "target",
+            TARGET,
+            "Where a history state leads when there is no history yet; every history state names it.",
+            '"streaming"',
+        ),
         Key(
             "outcome",
-            Text("a choice", choices=("done", "failed")),
-            "How a session that ends or rests here has gone.",
+            choice({"done": "The work succeeded.", "failed": "It did not: `loopspec run` exits with 1."}),
+            "How a session that ends or rests here has gone, for whoever started it.",
             '"failed"',
+            default='"done"',
         ),
+        ACCEPT,
     ),
     open=True,
 )
 
+WORK_KEYS: Final = {
+    "model": "call_model",
+    "prompt": "call_model",
+    "tools": "call_model",
+    "boundary": "run_tool",
+}
+"""Keys that only a kind with this effect has."""
+
 _TRANSITION_KEYS: Final = (
-    Key("target", TARGET, "The state to go to; without it nothing is left.", '"ready"'),
-    Key("guard", CEL, "A CEL condition.", '"size(event.calls) > 0"'),
-    Key("actions", _ACTIONS, "Actions, in order.", '[{"assign": {"attempts": "0"}}]'),
-    Key("internal", Flag(), "Do not leave the state if the target is inside it.", "true"),
-    Key("say", _SAY, "A text to show, after the actions.", '"Here we go."'),
+    Key(
+        "target",
+        TARGET,
+        "The state to go to: one beside this state or beside a state around it, or a path such as "
+        "`working.resume`. Without it no state is left.",
+        '"ready"',
+    ),
+    Key(
+        "guard",
+        CEL,
+        "A CEL condition over `event`, `vars`, `inputs` and `usage`; the transition is taken only if it "
+        "is true. A guard that errs raises `error.execution`.",
+        '"vars.attempts < 3"',
+    ),
+    Key(
+        "actions",
+        _ACTIONS,
+        "Actions done, in order, between leaving the old state and entering the new one.",
+        '[{"assign": {"attempts": "0"}}]',
+    ),
+    Key(
+        "internal",
+        Flag(),
+        "Whether the state itself stays active, unleft and unentered, when the target is inside it.",
+        "true",
+        default="false",
+    ),
+    Key(
+        "say",
+        _SAY,
+        "A text to show after the actions; written as a map it can go to the model too.",
+        '"Here we go."',
+    ),
+    ACCEPT,
 )
 _TRANSITION: Final = Table(
-    "transition", "One transition; the first whose guard holds is taken.", _TRANSITION_KEYS
+    "transition",
+    "One transition. Of several, the first whose guard holds is taken; a list ends with one that has "
+    "no guard.",
+    _TRANSITION_KEYS,
 )
 _AFTER: Final = Table(
     "after",
-    "A transition after a time.",
+    "A transition after a time; it has the keys of a transition and a clock.",
     (
         *_TRANSITION_KEYS,
         Key(
             "clock",
-            Text("a choice", choices=("wall", "awake")),
-            "Whether time counts while the machine sleeps (`wall`, the default) or not.",
+            choice(
+                {
+                    "wall": "Time passes as on the clock on the wall, also while the machine sleeps.",
+                    "awake": "Only time in which the machine was awake counts.",
+                }
+            ),
+            "Which clock measures the time.",
             '"awake"',
+            default='"wall"',
         ),
     ),
 )
 _SAY_TABLE: Final = Table(
     "say",
-    "A text to show.",
+    "A text to show, with its reader.",
     (
-        Key("text", TEXT, "A Jinja2 text.", '"Done: {{ vars.attempts }} attempts."', True),
+        Key(
+            "text",
+            TEXT,
+            "A Jinja2 text over `event`, `vars`, `inputs`, `usage` and `session`.",
+            '"Done: {{ vars.attempts }} attempts."',
+            True,
+        ),
         Key(
             "to",
-            Text("a choice", choices=("person", "model")),
-            "Who reads it; `model` puts it into the conversation as well.",
+            choice(
+                {
+                    "person": "Shown to the person, unknown to the model.",
+                    "model": "Shown, and put into the conversation as a message to the model.",
+                }
+            ),
+            "Who reads the text.",
             '"model"',
+            default='"person"',
         ),
     ),
 )
 _ACTION: Final = Table(
     "action",
-    "One action.",
+    "One action: a map with exactly one of these keys.",
     (
         Key(
             "assign",
             Named(VARIABLES, CEL, least=1),
-            "Give vars the values of CEL expressions, in order.",
+            "Gives declared vars the values of CEL expressions, in order; a later one sees the earlier.",
             '{"attempts": "vars.attempts + 1"}',
         ),
-        Key("say", _SAY, "Show a text.", '"Working on it."'),
+        Key("say", _SAY, "Shows a text.", '"Working on it."'),
         Key(
             "raise",
             Text("an event name such as `work.ready`", EVENT, (), "LS311"),
-            "Raise an event of your own.",
+            "Raises an event of your own, which `on` can route; names of loopspec are taken.",
             '"work.ready"',
         ),
         Key(
             "mark",
             Text("a name", "[A-Za-z][A-Za-z0-9_.-]{0,63}", code="LS111"),
-            "Note in the journal that this point was passed.",
+            "Notes in the journal that this point was passed.",
             '"tests-green"',
         ),
-        Key("log", TEXT, "Write a text to the journal only.", '"{{ event.reason }}"'),
+        Key(
+            "log",
+            TEXT,
+            "Writes a Jinja2 text to the journal, and shows it to nobody.",
+            '"attempt {{ vars.attempts }}"',
+        ),
     ),
     single=True,
 )
