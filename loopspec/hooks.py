@@ -76,6 +76,10 @@ class Tool:
     arguments that are paths below the work directory, `command` the one that is a command line: rules
     of the envelope match on them. `total` and `silence` are seconds; 0 silence is off.
 
+    `config_schema` is the JSON Schema of the tool's own keys (`with`). A text of the format `duration`,
+    `size` or `usd` is written as in the language (`90s`, `64KB`, `2.50`) and arrives in `config` as
+    microseconds, bytes or nano-USD.
+
     `run` gives back the whole output as text; it raises `ToolFailed` with what the model should know;
     it may be cancelled at any await and must then leave nothing running. `preview` shows a person what
     the call would do (a diff), without doing it.

@@ -5,6 +5,7 @@ Rules of this file:
 2. A plugin that cannot be used is named, with what was wrong, before any session starts.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import pluggy
 from loopspec.errors import LoopspecError
 from loopspec.hooks import PROJECT, HookSpecs, Performer, Tool
 from loopspec.machine.model import Kind
+from loopspec.spec.declare import CEL_RESERVED
 
 SHAPES = ("none", "one", "each")
 EFFECTS = ("read", "write", "irreversible")
@@ -24,6 +26,7 @@ AFTER_CRASH = ("rerun", "probe", "ask")
 WORK = frozenset(
     {"", "call_model", "decide_calls", "run_tool", "compact_context", "restore_boundary", "perform"}
 )
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _NAME = re.compile(r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")
 
 
@@ -130,11 +133,40 @@ def _check_kind(kind: Any, plugin: str) -> None:
             place=where,
             remedy="none has no effect, each runs the ledger's calls, one is for everything else",
         )
+    _check_schema(kind.schema, f"kind `{kind.name}`", where)
+    for ending, data in kind.endings.items():
+        if data:
+            _check_fields(_check_schema(data, f"the ending `{ending}`", where), ending, where)
     if not _NAME.match(kind.name) or kind.shape not in SHAPES:
         raise PluginError(
             f"kind `{kind.name}` has the shape `{kind.shape}`; shapes are {', '.join(SHAPES)}",
             place=where,
         )
+
+
+def _check_schema(text: str, what: str, where: str) -> dict[str, Any]:
+    """The schema of a text; refuse what is no JSON Schema of an object."""
+    try:
+        schema = json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise PluginError(f"the schema of {what} is no JSON: {err}", place=where) from None
+    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
+        raise PluginError(f"the schema of {what} does not describe an object", place=where)
+    return schema
+
+
+def _check_fields(schema: dict[str, Any], ending: str, where: str) -> None:
+    """Refuse fields of an ending that guards could not read: CEL knows them by name."""
+    alike: dict[str, str] = {}
+    properties = schema.get("properties", {})
+    for name in properties if isinstance(properties, dict) else ():
+        other = alike.setdefault(name.replace("_", "").lower(), name)
+        if not _FIELD.fullmatch(name) or name in CEL_RESERVED or other != name:
+            fault = f"the ending `{ending}` has the field `{name}`, which guards could not read"
+            if other != name:
+                fault = f"the ending `{ending}` has the fields `{other}` and `{name}`, too much alike"
+            remedy = "use letters, digits and `_`, no reserved word of CEL"
+            raise PluginError(fault, place=where, remedy=remedy)
 
 
 def _check_tool(tool: Any, plugin: str) -> None:

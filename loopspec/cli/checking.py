@@ -1,61 +1,82 @@
-"""`loopspec check` and `loopspec schema`: what is wrong with a spec, before anything runs."""
+"""`loopspec check`: what is wrong with a spec, before anything runs."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from loopspec.cli.output import standard_input
 from loopspec.errors import Exit
 
 
 @click.command()
 @click.argument("specs", nargs=-1, required=True)
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    show_default=True,
+    help="github: annotations of a pull request.",
 )
+@click.option("--lenient", is_flag=True, help="Warnings alone do not fail.")
 @click.pass_context
-def check(ctx: click.Context, specs: tuple[str, ...], form: str) -> None:
-    """Check SPECs (files or names of shipped loops): everything that is wrong, by place."""
+def check(ctx: click.Context, specs: tuple[str, ...], form: str, lenient: bool) -> None:
+    """Check SPECs (files, names of shipped loops, - for standard input): all that is wrong, by place.
+
+    Exit code 52 if anything is found. A warning can be accepted where it stands, with a reason:
+    `accept: {LS706: why it is right here}`.
+    """
     from loopspec.drivers import launch
     from loopspec.registry import installed
 
     registry = installed()
-    loaded = [launch.load(spec, registry) for spec in specs]
-    show_diagnostics(loaded, form)
-    ctx.exit(int(Exit.BAD_SPEC if any(x.machine is None for x in loaded) else Exit.OK))
+    loaded = [
+        launch.load_text(standard_input(), registry) if spec == "-" else launch.load(spec, registry)
+        for spec in specs
+    ]
+    show_diagnostics(loaded, form, lenient=lenient)
+    wrong = any(x.machine is None or (x.diagnostics and not lenient) for x in loaded)
+    ctx.exit(int(Exit.BAD_SPEC if wrong else Exit.OK))
 
 
-def show_diagnostics(loaded: Sequence[Any], form: str, *, err: bool = False) -> None:
-    """Write the diagnostics of read specs, and a line for each spec that is right."""
-    from loopspec.spec.diagnose import render_json, render_text
+def show_diagnostics(
+    loaded: Sequence[Any], form: str, *, err: bool = False, lenient: bool = False
+) -> None:
+    """Write the diagnostics of read specs, and how each spec stands (not with `err`)."""
+    from loopspec.spec.diagnose import render_github, render_json, render_text
 
-    if form == "json":
-        found = [d for x in loaded for d in x.diagnostics]
-        click.echo(render_json(found), err=err)
+    found = [d for x in loaded for d in x.diagnostics]
+    if form != "text":
+        text = render_json(found) if form == "json" else render_github(found)
+        if text:
+            click.echo(text, err=err)
         return
     for x in loaded:
         if x.diagnostics:
             click.echo(render_text(x.diagnostics, {x.name: x.source}).rstrip("\n"), err=err)
-        if x.machine is not None and not err:
-            m = x.machine
-            click.echo(
-                f"{x.name}: right: {m.name} {m.version}, {len(m.states)} states, "
-                f"{len(m.transitions)} transitions, machine {m.digest[:12]}"
-            )
+        if not err:
+            click.echo(_verdict(x, lenient))
 
 
-@click.command()
-@click.option("--merged", is_flag=True, help="With the keys of every installed kind and tool.")
-def schema(merged: bool) -> None:
-    """Write the JSON Schema of the language, for editors."""
-    from loopspec.drivers.launch import tool_infos
-    from loopspec.registry import installed
-    from loopspec.spec.schema import build
+def _verdict(x: Any, lenient: bool) -> str:
+    """How a spec stands, in a line."""
+    errors = sum(d.severity == "error" for d in x.diagnostics)
+    warnings = len(x.diagnostics) - errors
+    counts = " and ".join(_counted(n, w) for n, w in ((errors, "error"), (warnings, "warning")) if n)
+    if errors:
+        return f"{x.name}: {counts}"
+    if warnings and not lenient:
+        return f"{x.name}: {counts}; correct it, or accept it at the place with a reason (`accept`)"
+    m = x.machine
+    noted = [counts] if warnings else []
+    noted += [f"{_counted(len(x.accepted), 'warning')} accepted"] if x.accepted else []
+    return (
+        f"{x.name}: right: {m.name} {m.version}, {len(m.states)} states, "
+        f"{len(m.transitions)} transitions, "
+        f"{''.join(f'{n}, ' for n in noted)}machine {m.digest[:12]}"
+    )
 
-    if merged:
-        registry = installed()
-        made = build(registry.kinds, tool_infos(registry))
-    else:
-        made = build()
-    click.echo(json.dumps(made, indent=2, ensure_ascii=False))
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

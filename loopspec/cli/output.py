@@ -101,3 +101,9 @@ def is_terminal() -> bool:
         return sys.stdin.isatty() and sys.stdout.isatty()
     except (ValueError, AttributeError):
         return False
+
+
+def standard_input(limit: int = 4 * 1024 * 1024) -> str:
+    """What comes on standard input, at most `limit` bytes; bytes that are no UTF-8 stay visible."""
+    data = sys.stdin.buffer.read(limit) if sys.stdin is not None else b""
+    return data.decode("utf-8", "surrogateescape")

@@ -83,6 +83,10 @@ def start(
     if loaded.machine is None:
         show_diagnostics([loaded], "text", err=True)
         raise BadSpec(f"{spec} cannot be run as it is", remedy="see the lines above")
+    if loaded.diagnostics and output_format == "text":
+        many = len(loaded.diagnostics)
+        what = "a warning" if many == 1 else f"{many} warnings"
+        click.echo(f"{spec} has {what}: loopspec check {spec}", err=True)
     machine = launch.with_models(loaded.machine, model)
     machine = launch.anchored(machine, launch.find(spec).parent)
     inputs = launch.parse_inputs(machine, input)

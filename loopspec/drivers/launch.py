@@ -11,13 +11,14 @@ from typing import Any, Final
 
 import msgspec
 
+from loopspec.check.spec import check_spec
 from loopspec.codec import canonical_json
 from loopspec.errors import BadInput, BadSpec, NoKey, UsageError
 from loopspec.events import SessionStarted
 from loopspec.machine.model import Field, Machine, ModelDecl
 from loopspec.registry import Registry
 from loopspec.spec.diagnose import Diagnostic
-from loopspec.spec.parse import Compiled, ToolInfo, compile_spec
+from loopspec.spec.parse import Compiled, ToolInfo
 
 NUMBERS: Final = {"int": int, "number": float}
 SCRIPTED: Final = "scripted/"
@@ -26,12 +27,16 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True)
 class Loaded:
-    """A spec that was read: its machine (None when it is wrong), what was found, its text."""
+    """A spec that was read: its machine (None when it is wrong), what was found, its text.
+
+    `accepted` are the warnings that it accepts with a reason.
+    """
 
     machine: Machine | None
     diagnostics: Sequence[Diagnostic]
     source: str
     name: str
+    accepted: Sequence[Diagnostic] = ()
 
 
 def shipped(name: str) -> Path | None:
@@ -89,10 +94,16 @@ def load(spec: str, registry: Registry) -> Loaded:
     """Read and compile a spec; its faults are in the diagnostics. Raises `UsageError`."""
     path = find(spec)
     name = spec if Path(spec).is_file() else path.name
-    made: Compiled = compile_spec(
+    made: Compiled = check_spec(
         path, kinds=registry.kinds, tools=tool_infos(registry), name=name
     )
-    return Loaded(made.machine, made.diagnostics, made.source, name)
+    return Loaded(made.machine, made.diagnostics, made.source, name, made.accepted)
+
+
+def load_text(text: str, registry: Registry, name: str = "<stdin>") -> Loaded:
+    """Compile the text of a spec, called `name` in messages; its faults are in the diagnostics."""
+    made = check_spec(text, kinds=registry.kinds, tools=tool_infos(registry), name=name)
+    return Loaded(made.machine, made.diagnostics, made.source, name, made.accepted)
 
 
 def with_models(machine: Machine, choices: Sequence[str]) -> Machine:

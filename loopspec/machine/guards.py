@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -21,10 +22,26 @@ from loopspec.machine.model import Field
 
 MAX_SOURCE: Final = 2_000
 MAX_VALUE: Final = 65_536
+_PLACE: Final = re.compile(r"<input>:(\d+):(\d+)")
 _PATH: Final = re.compile(r"\b(?:event|vars|inputs|usage)(?:\.[A-Za-z_]\w*)+")
 _UNDEFINED: Final = re.compile(r"undefined field '([^']*)' not found in struct 'ls\.([^']*)'")
 _UNDECLARED: Final = re.compile(r"undeclared reference to '([^']*)'")
 _OVERLOAD: Final = re.compile(r"no matching overload for '_?([^'_]*)_?' applied to '\(([^']*)\)'")
+_TYPE_WORDS: Final[Mapping[str, str]] = {
+    "double": "a number",
+    "int": "an int",
+    "string": "a string",
+    "bool": "a bool",
+    "ls.Call": "a call",
+    "google.protobuf.Duration": "a duration",
+    "google.protobuf.Timestamp": "a timestamp",
+}
+_WHOLE: Final = re.compile(r"-?[0-9]+")
+_MACROS: Final = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(")
+_LITERAL: Final = re.compile(
+    r"""\b(duration|timestamp|int|uint|double|bool)\s*\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*\)"""
+    r"""|\.\s*(matches)\s*\(\s*([rR]?"(?:[^"\\]|\\.)*"|[rR]?'(?:[^'\\]|\\.)*')\s*\)"""
+)
 _WANTS: Final[Mapping[str, frozenset[str]]] = {
     "bool": frozenset({"BOOL"}),
     "string": frozenset({"STRING"}),
@@ -34,7 +51,31 @@ _WANTS: Final[Mapping[str, frozenset[str]]] = {
 
 
 class GuardError(Exception):
-    """An expression that could not be compiled or evaluated."""
+    """An expression that could not be compiled or evaluated.
+
+    `line` and `col` are the place in the expression, from 1 (0: unknown). `name` is the name that is
+    not there and `known` are those that are.
+    """
+
+    def __init__(
+        self, fault: str, raw: str = "", name: str = "", known: tuple[str, ...] = ()
+    ) -> None:
+        """`raw` is the library's own message, in which the place stands."""
+        super().__init__(fault)
+        found = _PLACE.search(raw)
+        self.line, self.col = (int(found[1]), int(found[2])) if found else (0, 0)
+        self.name, self.known = name, known
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """What is wrong with an expression at load, with the place in it (from 1; 0: unknown)."""
+
+    fault: str
+    line: int = 0
+    col: int = 0
+    name: str = ""
+    known: tuple[str, ...] = ()
 
 
 class Guards:
@@ -59,7 +100,7 @@ class Guards:
             try:
                 found = self._env(known).compile(source)
             except RuntimeError as err:
-                raise GuardError(self._explain(str(err), event)) from None
+                raise self._explained(str(err), event) from None
             self._programs[(source, known)] = found
         return found
 
@@ -102,24 +143,36 @@ class Guards:
             self._envs[event] = found
         return found
 
-    def _explain(self, raw: str, event: str | None) -> str:
+    def _explained(self, raw: str, event: str | None) -> GuardError:
         """A compiler's complaint in loopspec's words."""
         if match := _UNDEFINED.search(raw):
             field, where = match.groups()
+            if where == "Call":
+                has = "`tool`, `args` and `problem`"
+                return GuardError(f"a call has no field `{field}`; it has {has}", raw)
             root = where.lower() if where in {"Inputs", "Vars", "Usage"} else "event"
             known = self._known(root, event)
             owner = f"`{event}`" if root == "event" else f"`{root}`"
-            return f"`{root}.{field}`: {owner} has no such field; it has {_listing(known)}"
+            fault = f"`{root}.{field}`: {owner} has no such field; it has {_listing(known)}"
+            return GuardError(fault, raw, f"{root}.{field}", tuple(f"{root}.{k}" for k in known))
         if match := _UNDECLARED.search(raw):
             name = match.group(1)
             if name == "event":
-                return "`event` is known only where exactly one event leads here; use vars instead"
-            return f"`{name}` is not known here; use inputs, vars, usage or event"
+                fault = "`event` is known only where exactly one event leads here; use vars instead"
+                if event is not None:
+                    fault = f"`{event}` has no fields, so there is no `event` here; use vars instead"
+                return GuardError(fault, raw)
+            roots = ("inputs", "vars", "usage", "event")
+            fault = f"`{name}` is not known here; use inputs, vars, usage or event"
+            return GuardError(fault, raw, name, roots + tuple(f"vars.{n}" for n in self._vars))
         if match := _OVERLOAD.search(raw):
             op, kinds = match.groups()
-            hint = "; write the number with a point, such as 1.0" if "double" in kinds else ""
-            return f"`{op}` cannot be applied to {kinds.replace(', ', ' and ')}{hint}"
-        return _first_line(raw)
+            words = [_TYPE_WORDS.get(kind, kind) for kind in kinds.split(", ")]
+            hint = ""
+            if {"double", "int"} <= set(kinds.split(", ")):
+                hint = "; write the whole number with a point (1.0), or double(…) around it"
+            return GuardError(f"`{op}` cannot be applied to {' and '.join(words)}{hint}", raw)
+        return GuardError(_first_line(raw), raw)
 
     def _known(self, root: str, event: str | None) -> list[str]:
         """The names known below `root`."""
@@ -203,7 +256,7 @@ def check(
     vars: Mapping[str, Field],
     event: str | None,
     foreign: Mapping[str, str],
-) -> str | None:
+) -> Wrong | None:
     """What is wrong with an expression at load, None if nothing.
 
     `want` is `bool` for guards or a field type for assignments; `event` is the one event whose fields
@@ -213,14 +266,64 @@ def check(
     try:
         program = guards.program(source, event)
     except GuardError as err:
-        return str(err)
+        return Wrong(str(err), err.line, err.col, err.name, err.known)
+    if wrong := _literals(source, guards):
+        return wrong
     gives = program.return_type().name()
     if want == "json" or gives == "DYN":
-        return None if want != "bool" else "a guard must give true or false; compare the value"
+        if want != "bool":
+            return None
+        return Wrong("a guard must give true or false; compare the value")
     if gives not in _WANTS[want]:
         hint = "; write double(…)" if want == "number" and gives == "INT" else ""
-        return f"gives {gives.lower()}, but {want} is wanted{hint}"
+        if gives == "INT" and _WHOLE.fullmatch(source.strip()):
+            hint = f"; write {source.strip()}.0"
+        word = _TYPE_WORDS.get(gives.lower(), gives.lower()).removeprefix("a ").removeprefix("an ")
+        return Wrong(f"gives {word}, but {want} is wanted{hint}")
     return None
+
+
+def _literals(source: str, guards: Guards) -> Wrong | None:
+    """A literal inside an expression that would fail at every run, such as `duration('xx')`."""
+    for found in _LITERAL.finditer(source):
+        call, text, _, pattern = found.groups()
+        alone = f"{call}({text})" if call else f"''.matches({pattern})"
+        try:
+            guards.evaluate(alone, None, {})
+        except GuardError as err:
+            at = source.count("\n", 0, found.start()) + 1
+            col = found.start() - (source.rfind("\n", 0, found.start()) + 1) + 1
+            shown = alone if call else pattern
+            what = "fails whenever it is asked" if call else "is no regular expression"
+            return Wrong(f"`{shown}` {what}: {_first_line(str(err))}", at, col)
+    return None
+
+
+def constant(
+    source: str,
+    inputs: Mapping[str, Field],
+    vars: Mapping[str, Field],
+    event: str | None,
+    foreign: Mapping[str, str],
+) -> bool | None:
+    """What a guard gives whatever the values are, None when it depends on them or errs.
+
+    It is asked without any values: CEL's `&&` and `||` give an answer if one side decides it. Loops
+    (`all`, `map`…) over literals could take long and are not tried.
+    """
+    if _MACROS.search(source):
+        return None
+    guards = _cached(tuple(inputs.items()), tuple(vars.items()), tuple(foreign.items()))
+    try:
+        value = guards.evaluate(source, event, {})
+    except GuardError:
+        return None
+    return value if isinstance(value, bool) else None
+
+
+def read_by(source: str) -> frozenset[tuple[str, str]]:
+    """The inputs, vars, usage and event fields an expression names, as `(root, field)`."""
+    return frozenset((p[0], p[1]) for p in (path.split(".") for path in _PATH.findall(source)))
 
 
 def _whole(value: Any) -> Any:

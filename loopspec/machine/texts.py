@@ -7,7 +7,8 @@ Rules of this file:
 3. An undefined name is an error, never an empty string.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ MAX_OUTPUT: Final = 200_000
 MAX_SOURCE: Final = 100_000
 MAX_FACTOR: Final = 1_000_000_000
 NAMES: Final = frozenset({"inputs", "vars", "usage", "session", "event"})
+SESSION: Final = ("id", "workdir", "name")
+"""The fields of `session`."""
 _FILTERS: Final = (
     *("abs", "capitalize", "count", "default", "dictsort", "escape", "first", "float", "int"),
     *("items", "join", "last", "length", "list", "lower", "map", "max", "min", "reject"),
@@ -35,7 +38,11 @@ _FAULTS: Final = (
     LookupError,
     MemoryError,
     RecursionError,
+    SyntaxError,  # more blocks in each other than Python's compiler takes
 )
+
+
+_MAP_METHODS: Final = frozenset({"get", "items", "keys", "values"})
 
 
 class TextError(Exception):
@@ -123,27 +130,93 @@ def render(source: str, data: Mapping[str, Any]) -> str:
         raise TextError(f"{type(err).__name__}: {err}") from None
 
 
-def check(source: str, event: bool) -> str | None:
-    """What is wrong with a text at load, None if nothing. `event`: whether `event` is known here."""
+@dataclass(frozen=True)
+class Wrong:
+    """What is wrong with a text. `name` and `known` are set when it reads a name that is not there."""
+
+    fault: str
+    name: str = ""
+    known: tuple[str, ...] = ()
+
+
+def check(source: str, names: Mapping[str, Collection[str]]) -> Wrong | None:
+    """What is wrong with a text at load, None if nothing.
+
+    `names` are the roots the text may read (`inputs`, `event`…), each with its fields. What lies
+    below a field is free JSON and is not checked.
+    """
     if len(source) > MAX_SOURCE:
-        return f"the text is longer than {MAX_SOURCE} characters"
+        return Wrong(f"the text is longer than {MAX_SOURCE} characters")
     try:
-        tree = _ENV.parse(source)
-        unknown = meta.find_undeclared_variables(tree) - NAMES
-        _template(source)
+        return _wrong(source, names)
     except TemplateError as err:
-        return str(err)
-    except RecursionError:
-        return "the text is nested too deeply"
+        return Wrong((err.message or type(err).__name__).splitlines()[0])
+    except (RecursionError, SyntaxError, MemoryError):
+        return Wrong("the text is nested too deeply")  # Python's compiler has limits of its own
+    except ValueError:
+        return Wrong("a number in the text has too many digits")
+
+
+def _wrong(source: str, names: Mapping[str, Collection[str]]) -> Wrong | None:
+    """What `check` gives; raises what jinja2 and Python's compiler raise for what they cannot read."""
+    tree = _ENV.parse(source)
+    unknown = meta.find_undeclared_variables(tree) - names.keys()
+    _template(source)
+    if wrong := _unknown(tree, unknown, names):
+        return wrong
+    if next(tree.find_all((nodes.Import, nodes.FromImport, nodes.Include, nodes.Extends)), None):
+        return Wrong("a text cannot include or import another")
+    if _loop_depth(tree) > 2:
+        return Wrong("loops in a text may be nested two deep at most")
+    return None
+
+
+def _unknown(
+    tree: nodes.Template, unknown: Collection[str], names: Mapping[str, Collection[str]]
+) -> Wrong | None:
+    """A name the text reads and nobody gives it."""
+    if "event" in unknown:
+        return Wrong("`event` is not known here: no single event leads to this text", "event")
     if unknown:
         name = min(unknown)
-        return f"`{name}` is not known here; a text knows inputs, vars, usage, session and event"
-    if not event and "event" in meta.find_undeclared_variables(tree):
-        return "`event` is not known here: no single event leads to this text"
-    if next(tree.find_all((nodes.Import, nodes.FromImport, nodes.Include, nodes.Extends)), None):
-        return "a text cannot include or import another"
-    depth = _loop_depth(tree)
-    return "loops in a text may be nested two deep at most" if depth > 2 else None
+        listed = ", ".join(names)
+        return Wrong(f"`{name}` is not known here; a text knows {listed}", name, tuple(names))
+    for word in tree.find_all(nodes.Name):
+        if word.ctx != "load" and word.name in NAMES:
+            return Wrong(f"`{word.name}` is loopspec's own name and cannot be set in a text")
+    for root, field in reads(tree):
+        known = names.get(root)
+        if known is not None and field and field not in known and field not in _MAP_METHODS:
+            has = ", ".join(known) or "no fields"
+            fault = f"`{root}.{field}`: `{root}` has no `{field}` here; it has {has}"
+            return Wrong(fault, f"{root}.{field}", tuple(f"{root}.{k}" for k in known))
+    return None
+
+
+def reads(tree: nodes.Template) -> Iterator[tuple[str, str]]:
+    """The names a text reads, as `(root, field)`; the field is empty where the whole root is read."""
+    inner: set[int] = set()
+    for dotted in tree.find_all(nodes.Getattr):
+        if isinstance(dotted.node, nodes.Name) and dotted.node.name in NAMES:
+            inner.add(id(dotted.node))
+            yield dotted.node.name, dotted.attr
+    for item in tree.find_all(nodes.Getitem):
+        owner, key = item.node, item.arg
+        plain = isinstance(key, nodes.Const) and isinstance(key.value, str)
+        if plain and isinstance(owner, nodes.Name) and owner.name in NAMES:
+            inner.add(id(owner))
+            yield owner.name, str(getattr(key, "value", ""))
+    for name in tree.find_all(nodes.Name):
+        if name.name in NAMES and id(name) not in inner:
+            yield name.name, ""
+
+
+def reads_of(source: str) -> frozenset[tuple[str, str]]:
+    """`reads` of a text's source; nothing when it does not compile."""
+    try:
+        return frozenset(reads(_ENV.parse(source)))
+    except (TemplateError, *_FAULTS):
+        return frozenset()
 
 
 def _loop_depth(node: nodes.Node) -> int:

@@ -2,7 +2,10 @@
 
 Groups: LS0xx reading YAML, LS1xx keys and types, LS2xx names and references, LS3xx states and
 transitions, LS4xx guards and texts, LS5xx kinds, tools and models, LS6xx budgets and authority,
-LS9xx not in this version.
+LS7xx the loop as a whole, LS9xx not in this version.
+
+The codes of LS7xx are warnings: the loop could run, and yet it is hardly what its author wants. A
+warning can be accepted where it stands, with a reason (`accept`); an error cannot.
 """
 
 from typing import Final
@@ -33,6 +36,8 @@ CODES: Final[dict[str, str]] = {
     "LS110": "not a semantic version",
     "LS111": "a name that may not be used",
     "LS112": "a default that does not fit its type",
+    "LS113": "a code that cannot be accepted",
+    "LS114": "not a size",
     "LS201": "an unknown state",
     "LS202": "an unknown model",
     "LS203": "an unknown prompt",
@@ -51,8 +56,11 @@ CODES: Final[dict[str, str]] = {
     "LS310": "a transition that does nothing",
     "LS311": "an event name that may not be raised",
     "LS312": "an unknown action",
+    "LS313": "a transition that an earlier one shadows",
+    "LS314": "`always` transitions that go round for ever",
     "LS401": "a guard or an assigned value that does not compile",
     "LS402": "a text that does not compile",
+    "LS403": "a text that reads an unknown name",
     "LS501": "an unknown kind",
     "LS502": "a kind's configuration does not fit",
     "LS503": "an unknown tool implementation",
@@ -63,5 +71,32 @@ CODES: Final[dict[str, str]] = {
     "LS508": "a tool that cannot be probed",
     "LS601": "a rule for an undeclared tool",
     "LS602": "context shares out of order",
+    "LS603": "a secret written in the spec",
+    "LS701": "a state that is never entered",
+    "LS702": "a state without a way out",
+    "LS703": "no budget",
+    "LS704": "work without a deadline",
+    "LS705": "an approval that never expires",
+    "LS706": "an interrupt that nobody handles",
+    "LS707": "writes without a rollback point",
+    "LS708": "a circle that spends no budget",
+    "LS709": "declared and never used",
+    "LS710": "a guard that always gives the same",
+    "LS711": "`always` transitions that may go round",
+    "LS712": "a route that is never taken",
+    "LS713": "tools without a gate",
+    "LS714": "a tool that no rule lets run",
+    "LS715": "a question that nobody answers",
+    "LS716": "a circle without a rest or an end",
+    "LS790": "an `accept` without a warning",
     "LS901": "not in this version",
 }
+
+ACCEPTABLE: Final = frozenset(c for c in CODES if c.startswith("LS7") and c != "LS790")
+"""The codes of warnings that a spec may accept."""
+
+
+def severity(code: str) -> str:
+    """`error` or `warning`; raises `KeyError` for an unknown code."""
+    CODES[code]
+    return "warning" if code.startswith("LS7") else "error"

@@ -9,9 +9,9 @@ import re
 from typing import Any, Final
 
 from loopspec.codec import canonical_json
-from loopspec.machine import texts
 from loopspec.machine.model import Field, ModelDecl, ToolDecl
 from loopspec.spec.diagnose import listing, nearest, quote
+from loopspec.spec.expressions import check_text
 from loopspec.spec.forms import VARIABLE
 from loopspec.spec.job import (
     Job,
@@ -25,6 +25,7 @@ from loopspec.spec.job import (
 )
 from loopspec.spec.job import texts as listed
 from loopspec.spec.source import Entry, Node, plain
+from loopspec.spec.typed import meant
 from loopspec.spec.validate import validate
 
 CEL_RESERVED: Final = frozenset(
@@ -184,7 +185,7 @@ def _tool(job: Job, entry: Entry) -> ToolDecl | None:
         command=info.command,
         total=duration(waits, "total", round(info.total * 1_000_000)),
         silence=duration(waits, "silence", round(info.silence * 1_000_000)),
-        config=canonical_json(plain(given)) if given is not None else "{}",
+        config=canonical_json(meant(given, info.config_schema)) if given is not None else "{}",
         place=place(entry),
     )
 
@@ -218,10 +219,7 @@ def _prompt(job: Job, entry: Entry) -> None:
     node = entry.value
     if node.kind != "scalar":
         return
-    wrong = texts.check(node.text, False)
-    if wrong is not None:
-        remedy = "correct the text; it is Jinja2"
-        job.found.add("LS402", node, f"prompt {quote(entry.key)}: {wrong}", remedy)
+    check_text(job, node, None, f"prompt {quote(entry.key)}")
     job.prompts[entry.key] = node.text
     job.prompt_places[entry.key] = place(entry)
 

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from loopspec.errors import BadSpec
 from loopspec.spec.codes import CODES
+from loopspec.spec.codes import severity as severity_of
 
 LINE_BREAK: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _WIDTH: Final = 100
@@ -24,7 +25,10 @@ _WORD: Final = 60
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One fault. `severity` is `error` or `warning`; line and column count from 1 (0: all)."""
+    """One fault. `severity` is `error` or `warning`; line and column count from 1 (0: all).
+
+    `hidden`: the line holds something that must not be shown again, such as a secret.
+    """
 
     code: str
     severity: str
@@ -34,6 +38,7 @@ class Diagnostic:
     fault: str
     remedy: str
     near: tuple[str, ...] = ()
+    hidden: bool = False
 
     @property
     def place(self) -> str:
@@ -78,12 +83,15 @@ class Diagnostics:
         fault: str,
         remedy: str,
         near: Iterable[str] = (),
-        severity: str = "error",
+        *,
+        hidden: bool = False,
     ) -> None:
         """Note a fault at `at` (None: the whole file); raises `KeyError` for an unknown code."""
-        CODES[code]
+        severity = severity_of(code)
         line, col = (at.line, at.col) if at is not None else (0, 0)
-        found = Diagnostic(code, severity, self.file, line, col, fault, remedy, tuple(near))
+        found = Diagnostic(
+            code, severity, self.file, line, col, fault, remedy, tuple(near), hidden
+        )
         if found not in self._found:
             self._found.append(found)
 
@@ -159,9 +167,31 @@ def render_json(diagnostics: Iterable[Diagnostic]) -> str:
     )
 
 
+def render_github(diagnostics: Iterable[Diagnostic]) -> str:
+    """For GitHub Actions: a workflow command per fault, shown beside the line of a pull request.
+
+    The form is that of GitHub's "Workflow commands": `::error file=F,line=L,col=C,title=T::message`.
+    """
+    return "\n".join(_command(d) for d in diagnostics)
+
+
+def _command(d: Diagnostic) -> str:
+    where = f",line={d.line},col={d.col}" if d.line else ""
+    message = f"{d.fault}\nremedy: {d.remedy}"
+    if d.near:
+        message += f"\ndid you mean: {listing(d.near)}"
+    name = _escaped(d.file, ":,")
+    return f"::{d.severity} file={name}{where},title={d.code}::{_escaped(message)}"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    """`text` with what would end a command written as `%XX`."""
+    return "".join(f"%{ord(c):02X}" if c in "%\r\n" + more else c for c in text)
+
+
 def _block(d: Diagnostic, lines: Sequence[str]) -> str:
     out = [f"{d.place}: {d.severity} {d.code}: {d.fault}"]
-    if 0 < d.line <= len(lines):
+    if 0 < d.line <= len(lines) and not d.hidden:
         shown, caret = _window(lines[d.line - 1], d.col)
         margin = len(str(d.line))
         out += [f"  {d.line} | {shown}".rstrip(), f"  {' ' * margin} | {caret}"]

@@ -53,7 +53,7 @@ class Job:
     """One compilation: what is given, what was found, and what has been made so far.
 
     `raised` are the events the spec raises, in order; `routes` the keys of each state's `on`.
-    `typed`: the names of inputs and vars allow expressions to be checked.
+    `typed`: the names of inputs and vars allow expressions to be checked. `source` is the text read.
     """
 
     found: Diagnostics
@@ -71,6 +71,7 @@ class Job:
     transitions: list[Transition] = field(default_factory=list)
     timers: dict[str, AfterTimer] = field(default_factory=dict)
     raised: dict[str, None] = field(default_factory=dict)
+    source: str = ""
     routes: dict[str, list[Entry]] = field(default_factory=dict)
     typed: bool = True
 

@@ -17,6 +17,7 @@ _FLOAT: Final = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]
 DECIMAL: Final = r"(0|[1-9][0-9]*)(\.[0-9]+)?"
 DURATION: Final = r"((?:0|[1-9][0-9]*)(?:\.[0-9]+)?)(ms|s|m|h|d)"
 COUNT: Final = r"((?:0|[1-9][0-9]*)(?:\.[0-9]+)?)(k|M)"
+SIZE: Final = r"((?:0|[1-9][0-9]*)(?:\.[0-9]+)?)(B|kB|KB|MB|GB|KiB|MiB|GiB)?"
 SEMVER: Final = (
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
     r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
@@ -25,6 +26,7 @@ SEMVER: Final = (
 _DECIMAL: Final = re.compile(DECIMAL)
 _DURATION: Final = re.compile(DURATION)
 _COUNT: Final = re.compile(COUNT)
+_SIZE: Final = re.compile(SIZE)
 _SEMVER: Final = re.compile(SEMVER, re.ASCII)
 _UNITS: Final = {
     "ms": 1_000,
@@ -32,6 +34,12 @@ _UNITS: Final = {
     "m": 60_000_000,
     "h": 3_600_000_000,
     "d": 86_400_000_000,
+}
+# Decimal units are powers of 1000, binary ones of 1024 (IEC 80000-13).
+_BYTES: Final = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9} | {
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
 }
 _LONGEST: Final = 40
 MAX_INT: Final = 2**63 - 1
@@ -83,6 +91,12 @@ def duration(text: str) -> int | None:
     """Microseconds of `500ms`, `90s`, `10m`, `24h` or `7d`; fractions like `1.5h` are allowed."""
     match = _DURATION.fullmatch(text) if len(text) <= _LONGEST else None
     return _exact(Decimal(match[1]), _UNITS[match[2]]) if match else None
+
+
+def size(text: str) -> int | None:
+    """Bytes of `4096`, `64KB`, `10MB` or `1GiB`; fractions like `1.5MB` if they are whole bytes."""
+    match = _SIZE.fullmatch(text) if len(text) <= _LONGEST else None
+    return _exact(Decimal(match[1]), _BYTES[match[2] or ""]) if match else None
 
 
 def usd(text: str) -> int | None:

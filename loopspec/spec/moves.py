@@ -12,10 +12,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from loopspec.events import BY_NAME, LIVE, tag_of
-from loopspec.machine import guards, texts
 from loopspec.machine.model import Action, AfterTimer, Transition
 from loopspec.spec import literals
 from loopspec.spec.diagnose import Located, listing, nearest, quote
+from loopspec.spec.expressions import check_cel, check_constant, check_text
 from loopspec.spec.job import Job, entries, flag, items, place, scalar, text
 from loopspec.spec.source import Entry, Node
 from loopspec.spec.states import Raw
@@ -57,8 +57,9 @@ def resolve(job: Job, source: str, name: str) -> str | None:
 
 
 def _on(job: Job, raw: Raw, entry: Entry) -> None:
-    known = entry.key in BY_NAME or entry.key in job.foreign
-    _list(job, raw, entry, (entry.key,), entry.key if known else None, must_end=True)
+    # An event of the spec's own has no fields, which the message says; a pattern has none for sure.
+    single = not entry.key.endswith("*")
+    _list(job, raw, entry, (entry.key,), entry.key if single else None, must_end=True)
 
 
 def _after(job: Job, raw: Raw, number: int, entry: Entry) -> str:
@@ -116,7 +117,8 @@ def _transition(
     goal = scalar(node, "target") if is_map else node if node.kind == "scalar" else None
     guard = scalar(node, "guard") if is_map else None
     if guard is not None:
-        _cel(job, guard, "bool", event, "guard")
+        check_cel(job, guard, "bool", event, "guard")
+        check_constant(job, guard, event)
     actions = _actions(job, items(node, "actions"), event) if is_map else ()
     say = node.entry("say") if is_map else None
     if say is not None:
@@ -189,7 +191,7 @@ def _actions(job: Job, nodes: tuple[Node, ...], event: str | None) -> tuple[Acti
                 case "say":
                     made += _say(job, entry.value, entry, event)
                 case "log":
-                    _text(job, entry.value, event)
+                    check_text(job, entry.value, event, "text")
                     made.append(Action("log", text=entry.value.text, place=place(entry)))
                 case "raise":
                     _raise(job, entry.value)
@@ -207,7 +209,7 @@ def _assign(job: Job, entry: Entry, event: str | None) -> Iterator[Action]:
             near = nearest(var.key, job.vars)
             job.found.add("LS206", var, fault, f"assign to one of {listing(job.vars)}", near)
         elif var.value.kind == "scalar":
-            _cel(job, var.value, declared.type, event, quote(var.key))
+            check_cel(job, var.value, declared.type, event, quote(var.key))
         yield Action("assign", var.key, var.value.text, place=place(var))
 
 
@@ -215,7 +217,7 @@ def _say(job: Job, node: Node, at: Located, event: str | None) -> Iterator[Actio
     source = scalar(node, "text") if node.kind == "map" else node
     if source is None or source.kind != "scalar":
         return
-    _text(job, source, event)
+    check_text(job, source, event, "text")
     to = text(node, "to", "person") if node.kind == "map" else "person"
     yield Action("say", text=source.text, to=to, place=place(at))
 
@@ -228,19 +230,3 @@ def _raise(job: Job, node: Node) -> None:
         job.found.add("LS311", node, fault, "choose another name, such as `work.ready`")
     elif node.kind == "scalar":
         job.raised[name] = None
-
-
-def _cel(job: Job, node: Node, want: str, event: str | None, label: str) -> None:
-    if not job.typed:
-        return
-    wrong = guards.check(node.text, want, job.inputs, job.vars, event, job.foreign)
-    if wrong is not None:
-        job.found.add("LS401", node, f"{label}: {wrong}", "correct the expression; it is CEL")
-
-
-def _text(job: Job, node: Node, event: str | None) -> None:
-    if node.kind != "scalar" or node.empty:
-        return
-    wrong = texts.check(node.text, event is not None)
-    if wrong is not None:
-        job.found.add("LS402", node, f"text: {wrong}", "correct the text; it is Jinja2")

@@ -19,18 +19,37 @@ from loopspec.spec.moves import connect
 from loopspec.spec.routes import check_routes
 from loopspec.spec.shape import Shape
 from loopspec.spec.source import Node, scan, scan_text
-from loopspec.spec.states import build, collect, initial
+from loopspec.spec.states import Raw, build, collect, initial
 
-__all__ = ["Compiled", "ToolInfo", "compile_spec"]
+__all__ = ["Compiled", "Draft", "ToolInfo", "compile_spec"]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What was understood of a spec, faults or not: for whoever looks at the loop as a whole.
+
+    References in it may lead nowhere.
+    """
+
+    job: Job
+    raws: tuple[Raw, ...]
+    machine: Machine
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """The machine (None when there is an error), every diagnostic by place, and the text read."""
+    """The machine (None when there is an error), every diagnostic by place, and the text read.
+
+    `root` is the tree that was read, `draft` what was made of it. `accepted` are warnings that the
+    spec accepts with a reason.
+    """
 
     machine: Machine | None
     diagnostics: list[Diagnostic]
     source: str
+    root: Node | None = None
+    draft: Draft | None = None
+    accepted: tuple[Diagnostic, ...] = ()
 
 
 def compile_spec(
@@ -53,10 +72,12 @@ def compile_spec(
         result = scan_text(path_or_text, name)
     found = Diagnostics(name)
     found.extend(result.diagnostics)
-    machine = None
+    draft = None
     if result.node is not None:
-        machine = _compile(result.node, found, kinds, tools)
-    return Compiled(None if found.failed else machine, _told(found.sorted()), result.source)
+        draft = _compile(result.node, found, kinds, tools, result.source)
+    machine = draft.machine if draft is not None and not found.failed else None
+    told = _told(found.sorted())
+    return Compiled(machine, told, result.source, result.node, draft)
 
 
 def _told(found: list[Diagnostic]) -> list[Diagnostic]:
@@ -70,11 +91,12 @@ def _compile(
     found: Diagnostics,
     kinds: Mapping[str, Kind],
     tools: Mapping[str, ToolInfo],
-) -> Machine | None:
+    source: str,
+) -> Draft | None:
     Shape(found).document(root)
     if root.kind != "map":
         return None
-    job = Job(found=found, root=root, kinds=kinds, tools=tools)
+    job = Job(found=found, root=root, kinds=kinds, tools=tools, source=source)
     declare(job)
     raws = collect(root)
     build(job, raws)
@@ -82,7 +104,7 @@ def _compile(
     connect(job, raws)
     budgets = limits.budgets(job)
     check_routes(job, raws, budgets)
-    return Machine(
+    made = Machine(
         name=text(root, "name"),
         version=text(root, "version"),
         description=text(root, "description"),
@@ -102,3 +124,4 @@ def _compile(
         authority=limits.authority(job),
         file=found.file,
     )
+    return Draft(job, tuple(raws), made)

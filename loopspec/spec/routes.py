@@ -26,6 +26,8 @@ INSTEAD: Final[dict[str, str]] = {
     "approval.given": "route `approval.granted` and `approval.denied`",
     "attempt.failed": "route `model.failed`, raised after the last attempt",
     "tool.answered": "route `tools.settled`, raised after the last call",
+    "boundary.taken": "remove it; the state goes on by itself",
+    "effect.answered": "route the ending by its own name, as the kind declares it",
 }
 _DESCRIPTOR: Final = re.compile(DESCRIPTOR, re.ASCII)
 _LIVE: Final = frozenset(tag_of(kind) for kind in LIVE)

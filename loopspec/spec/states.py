@@ -21,10 +21,11 @@ from loopspec.spec.diagnose import listing, nearest, quote
 from loopspec.spec.job import Job, flag, items, place, scalar, text
 from loopspec.spec.keys import TABLES
 from loopspec.spec.shape import unknown_key
-from loopspec.spec.source import Entry, Node, plain
+from loopspec.spec.source import Entry, Node
+from loopspec.spec.typed import meant
 from loopspec.spec.validate import validate
 
-_ANY: Final = frozenset({"type", "description"})
+_ANY: Final = frozenset({"type", "description", "accept"})
 _ACTIVE: Final = _ANY | {"on", "always", "after", "entry", "exit"}
 _WORK: Final = frozenset({"kind", "model", "prompt", "tools", "boundary"})
 FITS: Final[dict[str, frozenset[str]]] = {
@@ -201,14 +202,14 @@ def _config(job: Job, raw: Raw, kind: Kind) -> dict[str, Any]:
     """The kind's own keys as plain data, checked by the kind's schema."""
     generic = TABLES["state"].names
     own = [entry for entry in raw.node.entries if entry.key not in generic]
-    config = {entry.key: plain(entry.value) for entry in own}
+    schema = json.loads(kind.schema)
+    config: dict[str, Any] = meant(Node("map", raw.entry.line, raw.entry.col, entries=tuple(own)), schema)
     for index, entry in enumerate(own):
         if kind.timer and entry.key == kind.timer:
             own[index], config[entry.key] = _timer(job, entry)
     node = Node("map", raw.entry.line, raw.entry.col, entries=tuple(own))
     at = raw.node.entry("kind") or raw.entry
     allowed = tuple(name for name in generic if name in FITS["atomic"])
-    schema = json.loads(kind.schema)
     owner = f"the kind {quote(kind.name)}"
     if own or schema.get("required"):
         validate(job.found, "LS502", node, at, schema, owner, allowed)

@@ -5,13 +5,14 @@ Rules of this file:
 2. Every message names the place in the document, never the machinery of the validator.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from loopspec.codec import canonical_json
 from loopspec.spec.diagnose import Diagnostics, Located, listing, quote
 from loopspec.spec.shape import describe, unknown_key
-from loopspec.spec.source import Node, plain
+from loopspec.spec.source import Node
+from loopspec.spec.typed import CODES, FORMATS, WORDS, written
 
 _TYPES: Final = {
     "object": "a map",
@@ -39,18 +40,26 @@ def validate(
     suggestions only.
     """
     # Imported here: it takes 0.2 s, and many specs configure nothing.
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, FormatChecker
     from jsonschema.exceptions import SchemaError
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
     try:
-        checker = Draft202012Validator(schema, registry=Registry())
-        for error in checker.iter_errors(plain(node)):
+        formats = FormatChecker(formats=())
+        for form, read in FORMATS.items():
+            formats.checks(form)(_reader(read))
+        checker = Draft202012Validator(schema, registry=Registry(), format_checker=formats)
+        for error in checker.iter_errors(written(node, schema)):
             _report(found, code, node, at, error, owner, more)
     except (SchemaError, Unresolvable) as error:
         fault = f"{owner} has a JSON Schema that cannot be used: {quote(str(error))}"
         found.add(code, at, fault, "report this to the plugin's author")
+
+
+def _reader(read: Callable[[str], int | None]) -> Callable[[object], bool]:
+    """Whether a value is no text, or a literal that `read` accepts."""
+    return lambda value: not isinstance(value, str) or read(value) is not None
 
 
 def _report(
@@ -90,6 +99,10 @@ def _report(
             shown = [c if isinstance(c, str) else canonical_json(c) for c in choices]
             fault = f"{label} cannot be {describe(here)}"
             found.add(code, here, fault, f"use one of {listing(shown)}")
+        case "format":
+            form = str(error.validator_value)
+            what, remedy = WORDS[form]
+            found.add(CODES[form], here, f"{label} must be {what}, here stands {describe(here)}", remedy)
         case other:
             fault = f"{label} does not fit `{other}: {_short(error.validator_value)}`"
             found.add(code, here, fault, f"see the documentation of {owner}")
