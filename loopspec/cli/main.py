@@ -25,7 +25,12 @@ COMMANDS: Final = {
     "replay": ("loopspec.cli.proving", "replay"),
     "verify": ("loopspec.cli.proving", "verify"),
     "check": ("loopspec.cli.checking", "check"),
-    "schema": ("loopspec.cli.checking", "schema"),
+    "fmt": ("loopspec.cli.formatting", "fmt"),
+    "graph": ("loopspec.cli.drawing", "graph"),
+    "kinds": ("loopspec.cli.helping", "kinds"),
+    "events": ("loopspec.cli.helping", "events"),
+    "explain-code": ("loopspec.cli.helping", "explain_code"),
+    "schema": ("loopspec.cli.helping", "schema"),
 }
 
 

@@ -24,6 +24,7 @@ from loopspec.spec.diagnose import (
     quote,
 )
 from loopspec.spec.literals import Scalar, scalar
+from loopspec.spec.slips import slip
 
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 50
@@ -49,6 +50,10 @@ class Node:
 
     A scalar has its `text`, and `plain` says that it was written without quotes. `entries` are a
     map's keys in document order, each with its own place.
+
+    How it was written does not count when nodes are compared: it stands at `start` to `end`, as
+    offsets into the text read (a block collection ends where the next thing begins); `style` is
+    `flow` or `block` for a collection, the quote (`'`, `"`) or sign (`|`, `>`) of a scalar.
     """
 
     kind: str
@@ -58,6 +63,9 @@ class Node:
     plain: bool = False
     items: "tuple[Node, ...]" = ()
     entries: "tuple[Entry, ...]" = ()
+    start: int = field(default=0, compare=False)
+    end: int = field(default=0, compare=False)
+    style: str = field(default="", compare=False)
 
     def get(self, key: str) -> "Node | None":
         """The value under a key of a map, None when there is no such key."""
@@ -81,12 +89,13 @@ class Node:
 
 @dataclass(frozen=True)
 class Entry:
-    """A key of a map, where it stands, and its value."""
+    """A key of a map, where it stands, and its value. `name` is the key as it was written."""
 
     key: str
     line: int
     col: int
     value: Node
+    name: Node = field(default_factory=lambda: Node("scalar", 0, 0), compare=False)
 
 
 @dataclass(frozen=True)
@@ -105,10 +114,17 @@ class _Open:
     kind: str
     line: int
     col: int
+    start: int
+    style: str
     items: list[Node] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     seen: dict[str, Place] = field(default_factory=dict)
-    key: tuple[str, Place] | None = None
+    key: Node | None = None
+
+    def close(self, end: int) -> Node:
+        """The collection, now complete."""
+        where = (self.kind, self.line, self.col, "", False)
+        return Node(*where, tuple(self.items), tuple(self.entries), self.start, end, self.style)
 
 
 def read(path: Path) -> Node:
@@ -143,7 +159,14 @@ def scan(path: Path, name: str = "") -> Read:
     name = name or str(path)
     found = Diagnostics(name)
     data = _bytes(path, found)
-    if data is None:
+    return Read(None, found.sorted()) if data is None else scan_bytes(data, name)
+
+
+def scan_bytes(data: bytes, name: str) -> Read:
+    """Read the bytes of a file, called `name` in messages; never raises for what is in them."""
+    found = Diagnostics(name)
+    if len(data) > MAX_BYTES:
+        _too_large(found)
         return Read(None, found.sorted())
     try:
         text = data.decode("utf-8-sig")
@@ -187,9 +210,6 @@ def _bytes(path: Path, found: Diagnostics) -> bytes | None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         found.add("LS001", None, f"the file cannot be read: {reason}", "check path and permissions")
-        return None
-    if len(data) > MAX_BYTES:
-        _too_large(found)
         return None
     return data
 
@@ -249,9 +269,9 @@ def _events(text: str) -> Iterator[Any]:
 
 def _take(event: Any, at: Place, stack: list[_Open], found: Diagnostics) -> Node | None:
     """Open or close a collection, or make a scalar; gives the node that is now complete."""
+    start, end = event.start_mark.index, event.end_mark.index
     if isinstance(event, yaml.CollectionEndEvent):
-        top = stack.pop()
-        return Node(top.kind, top.line, top.col, items=tuple(top.items), entries=tuple(top.entries))
+        return stack.pop().close(end)
     if not isinstance(event, yaml.NodeEvent):
         return None
     if event.anchor is not None:
@@ -271,9 +291,12 @@ def _take(event: Any, at: Place, stack: list[_Open], found: Diagnostics) -> Node
         if _SURROGATE.search(event.value):
             found.add("LS004", at, "half of a surrogate pair is no character", "remove the escape")
             return Node("scalar", at.line, at.col)
-        return Node("scalar", at.line, at.col, event.value, plain=event.style in (None, ""))
+        style = event.style or ""
+        where = ("scalar", at.line, at.col, event.value, not style)
+        return Node(*where, start=start, end=end, style=style)
     kind = "map" if isinstance(event, yaml.MappingStartEvent) else "list"
-    stack.append(_Open(kind, at.line, at.col))
+    style = "flow" if getattr(event, "flow_style", False) else "block"
+    stack.append(_Open(kind, at.line, at.col, start, style))
     return None
 
 
@@ -287,7 +310,7 @@ def _attach(node: Node, stack: list[_Open], found: Diagnostics) -> Node | None:
     elif top.key is None:
         top.key = _key(node, found)
     else:
-        key, at = top.key
+        name, key, at = top.key, top.key.text, Place(top.key.line, top.key.col)
         top.key = None
         if key in top.seen:
             first = top.seen[key]
@@ -295,17 +318,16 @@ def _attach(node: Node, stack: list[_Open], found: Diagnostics) -> Node | None:
             found.add("LS011", at, fault, "remove or rename one of them")
         else:
             top.seen[key] = at
-            top.entries.append(Entry(key, at.line, at.col, node))
+            top.entries.append(Entry(key, at.line, at.col, node, name))
     return None
 
 
-def _key(node: Node, found: Diagnostics) -> tuple[str, Place]:
-    at = Place(node.line, node.col)
+def _key(node: Node, found: Diagnostics) -> Node:
     if node.kind != "scalar" or (node.plain and not node.text):
         what = f"a {node.kind}" if node.kind != "scalar" else "nothing"
         remedy = "write a name; put a text that begins with { or [ between quotes"
-        found.add("LS012", at, f"a key must be text, here stands {what}", remedy)
-    return (node.text, at)
+        found.add("LS012", node, f"a key must be text, here stands {what}", remedy)
+    return node
 
 
 def _syntax(error: Exception, text: str, found: Diagnostics) -> None:
@@ -327,33 +349,5 @@ def _syntax(error: Exception, text: str, found: Diagnostics) -> None:
     opened = getattr(error, "context_mark", None)
     if opened is not None and ("flow" in context or "unexpected end" in problem):
         at = Place(opened.line + 1, opened.column + 1)
-    fault, remedy = _slip(problem, context)
+    fault, remedy = slip(problem, context)
     found.add("LS005", at, fault, remedy)
-
-
-def _slip(problem: str, context: str) -> tuple[str, str]:
-    """The fault and the remedy of the usual slips, by what the YAML parser says of them."""
-    if "mapping values are not allowed" in problem:
-        return (
-            "a second `:` in one line",
-            "put the text between quotes, or check the indentation of this line",
-        )
-    if "escape" in problem:
-        return (
-            "between double quotes a backslash begins an escape, and this is not one",
-            "write two backslashes, or use single quotes",
-        )
-    if "quoted scalar" in context or "quoted scalar" in problem:
-        return "a quoted text has no end", "close the quotes"
-    if "flow mapping" in context:
-        return "a `{` has no matching `}`, or a comma is missing", "close the braces"
-    if "flow sequence" in context:
-        return "a `[` has no matching `]`, or a comma is missing", "close the brackets"
-    if "block mapping" in context or "simple key" in context or "simple key" in problem:
-        return (
-            "this line does not fit its surroundings",
-            "check its indentation and that each key is followed by `: `",
-        )
-    if "cannot start any token" in problem:
-        return "a value cannot begin with this character", "put the text between quotes"
-    return f"the YAML does not parse: {problem or context}", "correct it here or just above"
