@@ -22,6 +22,7 @@ from loopspec.spec.job import Job, flag, items, place, scalar, text
 from loopspec.spec.keys import TABLES
 from loopspec.spec.shape import unknown_key
 from loopspec.spec.source import Entry, Node
+from loopspec.spec.statekeys import WORK_KEYS
 from loopspec.spec.typed import meant
 from loopspec.spec.validate import validate
 
@@ -34,12 +35,6 @@ FITS: Final[dict[str, frozenset[str]]] = {
     "parallel": _ACTIVE | {"states", "done"},
     "history": _ANY | {"deep", "target"},
     "final": _ANY | {"entry", "exit", "outcome"},
-}
-_NEEDS: Final = {
-    "model": "call_model",
-    "prompt": "call_model",
-    "tools": "call_model",
-    "boundary": "run_tool",
 }
 
 
@@ -187,7 +182,7 @@ def _work(job: Job, raw: Raw, state: State) -> State:
 
 def _belongs(job: Job, raw: Raw, kind: Kind | None) -> None:
     """Refuse keys of another sort of work."""
-    for key, effect in _NEEDS.items():
+    for key, effect in WORK_KEYS.items():
         entry = raw.node.entry(key)
         if entry is None or (kind is not None and kind.effect == effect):
             continue
