@@ -133,7 +133,7 @@ tools:
   shell: {use: shell.run, effect: write}
   ask: {use: ask.person}
 prompts: {system: "Work in {{ session.workdir }}."}
-budgets: {turns: 20}
+budgets: {turns: 20, elapsed: 1h}
 authority:
   allow: [{tools: [read, edit, write, ask]}]
   ask: [{tools: [shell]}]
@@ -180,6 +180,7 @@ states:
   suspended: {kind: suspend, on: {host.woke: working.resume, user.resumed: working.resume}}
   rolling_back:
     kind: rollback
+    accept: {LS706: it is finished once begun}
     on: {rollback.done: interrupted, rollback.partial: interrupted, rollback.failed: interrupted}
   over_budget: {on: {budget.extended: working.resume}}
 """

@@ -152,5 +152,6 @@ def test_what_had_streamed_before_a_kill_is_kept_and_the_call_is_made_again(tmp_
     assert (ran.code, ran.lines[-1]["answer"]) == (0, "All of it."), ran.err
     (failed,) = [e.event for e in place.entries() if isinstance(e.event, AttemptFailed)]
     assert failed.reason == "restart"
-    assert failed.partial.startswith("word word") and len(failed.partial) >= 4096
+    # 120 pieces of 50 were seen; at most the newest 4 KB of them were not kept yet.
+    assert failed.partial.startswith("word word") and len(failed.partial) >= 120 * 50 - 4096
     assert place.run("replay", "last", "--recompute").code == 0
