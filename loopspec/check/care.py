@@ -7,7 +7,7 @@ Rules of this file:
 
 from typing import Final
 
-from loopspec.check.flow import Flow
+from loopspec.check.flow import Flow, Knot
 from loopspec.governance.globs import matches_text
 from loopspec.machine.model import Authority, Budgets, Kind, Machine, State, ToolDecl
 from loopspec.spec.diagnose import Diagnostics, Located, listing, quote
@@ -77,6 +77,11 @@ def _gates(found: Diagnostics, draft: Draft, working: list[tuple[State, Kind]]) 
         fault = f"{quote(runs[0].path)} runs only calls that a gate has allowed, and there is no gate"
         remedy = "add a state with `kind: gate` between the model and the tools"
         found.add("LS713", _kind_place(draft, runs[0]), fault, remedy)
+    offers = [s for s, k in working if k.effect == "call_model"]
+    if draft.machine.tools and offers and not runs:
+        fault = f"{quote(offers[0].path)} offers tools to its model, and no state runs their calls"
+        remedy = "add states of the kinds `gate` and `tools`, or remove the tools"
+        found.add("LS713", _kind_place(draft, offers[0]), fault, remedy)
     if not runs or any(k.rests == "approval" for _, k in working):
         return
     machine = draft.machine
@@ -102,12 +107,12 @@ def _questions(found: Diagnostics, flow: Flow) -> None:
     )
     if not asks or not any(k.rests == "approval" for k in machine.kinds.values()):
         return
-    for way in flow.ways:
-        kind = machine.kind_of(way.start)
+    gates = [p for p in flow.leaves if (k := machine.kind_of(p)) and k.effect == "decide_calls"]
+    for way in (way for gate in gates for way in flow.ways(gate)):
         hears = any(covers(d, "gate.asked") for d in way.transition.on)
-        if kind is None or kind.effect != "decide_calls" or not hears or not way.ends:
+        if not hears or flow.taken_before(way.start, way.transition, "gate.asked"):
             continue
-        if not _meets_a_person(flow, way.ends):
+        if way.ends and not _meets_a_person(flow, way.ends):
             fault = f"the calls that {quote(way.start)} asks about never come to a person"
             remedy = "lead `gate.asked` to a state of kind `approval`"
             found.add("LS715", way.transition.place, fault, remedy)
@@ -115,17 +120,17 @@ def _questions(found: Diagnostics, flow: Flow) -> None:
 
 def _meets_a_person(flow: Flow, starts: tuple[str, ...]) -> bool:
     """Whether a state of kind `approval` can be reached without calling a model on the way."""
-    seen: set[str] = set()
-    queue = list(starts)
+    seen: set[Knot] = set()
+    queue: list[Knot] = list(starts)
     while queue:
         here = queue.pop()
-        kind = flow.machine.kind_of(here)
+        kind = flow.machine.kind_of(here) if isinstance(here, str) else None
         if kind is not None and kind.rests == "approval":
             return True
         if here in seen or (kind is not None and kind.effect == "call_model"):
             continue
         seen.add(here)
-        queue += [end for way in flow.ways if way.start == here for end in way.ends]
+        queue += flow.graph.get(here, ())
     return False
 
 

@@ -11,12 +11,17 @@ Rules of this file:
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TypeVar
 
 from loopspec.machine.chart import matches
 from loopspec.machine.model import Machine, State, Transition
 
 T = TypeVar("T")
+Goal = tuple[str, str]
+"""Where a transition leads: the state it does not leave, and its target."""
+Knot = str | tuple[str, ...]
+"""A node of the whole graph: a leaf, or a knot of ways that many leaves share."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Flow:
         for state in machine.states.values():
             self.children.setdefault(state.parent, []).append(state)
         self._entering: dict[str, frozenset[str]] = {}
+        self._ends: dict[Goal, tuple[str, ...]] = {}
 
     def transitions(self, path: str) -> Iterator[Transition]:
         """The transitions of one state, in document order."""
@@ -102,27 +108,84 @@ class Flow:
         """The leaves among states that are entered together."""
         return tuple(p for p in sorted(paths) if self.machine.states[p].type in ("atomic", "final"))
 
+    def ways(self, leaf: str) -> Iterator[Way]:
+        """What the leaf and the states around it may do, the leaf's own transitions first."""
+        for path in self.machine.ancestry(leaf):
+            for transition in self.transitions(path):
+                yield Way(leaf, transition, self.ends(self.goal(transition)))
+
+    def goal(self, transition: Transition) -> Goal:
+        """Where a transition leads; without a target nowhere."""
+        return (self.domain(transition), transition.target) if transition.target else ("", "")
+
+    def ends(self, goal: Goal) -> tuple[str, ...]:
+        """The leaves that are entered, in alphabetical order."""
+        known = self._ends.get(goal)
+        if known is None:
+            within, target = goal
+            entered = self.entering(target) if target else ()
+            inside = (p for p in entered if not within or p.startswith(f"{within}."))
+            known = self._ends[goal] = self.leaves_of(inside)
+        return known
+
     @cached_property
-    def ways(self) -> tuple[Way, ...]:
-        """Every way out of or through each reachable leaf, the leaf's own transitions first.
+    def graph(self) -> dict[Knot, set[Knot]]:
+        """Which leaf may follow which, over the knots that they share (so it stays small).
 
-        In a parallel state the transitions of the other regions are ways of a leaf as well, if
-        they leave the parallel state.
+        In a parallel state the transitions of the other regions move a leaf as well, if they leave the
+        parallel state. `("at", PATH)` is whatever a state and those around it may do, `("to", …)` a
+        goal, `("by", REGION)` what leaves the parallel state from this region.
         """
-        out: list[Way] = []
-        for leaf in self.leaves:
-            for path in self.machine.ancestry(leaf):
-                out += [self._way(leaf, t) for t in self.transitions(path)]
-            out += [self._way(leaf, t) for t in self._neighbours(leaf)]
-        return tuple(out)
+        made: dict[Knot, set[Knot]] = {leaf: {("at", leaf)} for leaf in self.leaves}
+        for path in self.reachable:
+            here = made.setdefault(("at", path), set())
+            around = self.machine.states[path].parent
+            if around:
+                here.add(("at", around))
+            for transition in self.transitions(path):
+                if transition.target:
+                    goal = self.goal(transition)
+                    here.add(("to", *goal))
+                    made[("to", *goal)] = set(self.ends(goal))
+                    self._leaving(path, transition.target, goal, made)
+        for state in self.machine.states.values():
+            if state.type == "parallel" and state.path in self.reachable:
+                self._beside(self._plain(state.path), made)
+        return made
 
-    def _way(self, leaf: str, transition: Transition) -> Way:
-        if not transition.target:
-            return Way(leaf, transition, ())
-        within = self.domain(transition)
-        entered = self.entering(transition.target)
-        inside = (p for p in entered if not within or p.startswith(f"{within}."))
-        return Way(leaf, transition, self.leaves_of(inside))
+    def _leaving(self, path: str, target: str, goal: Goal, made: dict[Knot, set[Knot]]) -> None:
+        """Note a transition for every parallel state that it leaves."""
+        region = ""
+        for around in self.machine.ancestry(path):
+            parallel = self.machine.states[around].type == "parallel"
+            if region and parallel and not target.startswith(f"{around}."):
+                made.setdefault(("by", region), set()).add(("to", *goal))
+            region = around
+
+    def _beside(self, regions: list[str], made: dict[Knot, set[Knot]]) -> None:
+        """Give each region what the others do: all before it, all behind it, each as a chain of knots."""
+        for side, line in (("before", regions), ("behind", regions[::-1])):
+            for other, region in pairwise(line):
+                made[(side, region)] = {(side, other), ("by", other)}
+                made.setdefault(("at", region), set()).add((side, region))
+
+    @cached_property
+    def trapped(self) -> frozenset[str]:
+        """The leaves from which nothing leads to any other."""
+        leads: dict[Knot, set[tuple[str, ...]]] = {}
+        back = backwards(self.graph)
+        queue: list[tuple[Knot, tuple[str, ...]]] = []
+        for knot in self.graph:
+            if knot[0] == "to" and not isinstance(knot, str):
+                queue.append((knot, self.ends((knot[1], knot[2]))))
+        while queue:  # two different ends of a knot are enough to know: one of them is elsewhere
+            knot, ends = queue.pop()
+            known = leads.setdefault(knot, set())
+            if ends and ends not in known and len(known) < 2:
+                known.add(ends)
+                if not isinstance(knot, str):
+                    queue += [(before, ends) for before in back.get(knot, ())]
+        return frozenset(leaf for leaf in self.leaves if leads.get(leaf, set()) <= {(leaf,)})
 
     def domain(self, transition: Transition) -> str:
         """The innermost state that a transition does not leave (empty: the root).
@@ -139,26 +202,33 @@ class Flow:
                 return around
         return ""
 
-    def _neighbours(self, leaf: str) -> Iterator[Transition]:
-        """Transitions of other regions that lead out of the parallel state they share with `leaf`."""
+    @cached_property
+    def below(self) -> Mapping[str, tuple[str, ...]]:
+        """The reachable leaves at or below each state that has any."""
+        made: dict[str, list[str]] = {}
+        for leaf in self.leaves:
+            for path in self.machine.ancestry(leaf):
+                made.setdefault(path, []).append(leaf)
+        return {path: tuple(leaves) for path, leaves in made.items()}
+
+    def takes(self, path: str, event: str, before: int | None = None) -> bool:
+        """Whether a state takes an event whatever its guards say; with transitions before `before`."""
+        return any(
+            not t.guard and any(matches(d, event) for d in t.on)
+            for t in self.transitions(path)
+            if before is None or t.id < before
+        )
+
+    def taken_below(self, leaf: str, transition: Transition, event: str) -> bool:
+        """Whether a state from `leaf` up to, and without, the transition's own takes the event."""
         line = self.machine.ancestry(leaf)
-        for around in line:
-            if self.machine.states[around].type != "parallel":
-                continue
-            for path in self.machine.states:
-                if path.startswith(f"{around}.") and path not in line:
-                    for transition in self.transitions(path):
-                        goal = transition.target
-                        if goal and not goal.startswith(f"{around}."):
-                            yield transition
+        between = line[: line.index(transition.source)] if transition.source in line else ()
+        return any(self.takes(path, event) for path in between)
 
-    def below(self, path: str) -> tuple[str, ...]:
-        """The reachable leaves at or below a state."""
-        return tuple(p for p in self.leaves if p == path or p.startswith(f"{path}."))
-
-    def takes(self, path: str, event: str) -> bool:
-        """Whether a state takes an event whatever its guards say."""
-        return any(not t.guard and any(matches(d, event) for d in t.on) for t in self.transitions(path))
+    def taken_before(self, leaf: str, transition: Transition, event: str) -> bool:
+        """Whether the event is taken below, or by an earlier transition of the same state."""
+        own = self.takes(transition.source, event, transition.id)
+        return own or self.taken_below(leaf, transition, event)
 
 
 def sound(machine: Machine) -> bool:
@@ -174,6 +244,15 @@ def sound(machine: Machine) -> bool:
         if state.kind and state.kind not in machine.kinds:
             return False
     return all(t.target is None or t.target in states for t in machine.transitions)
+
+
+def backwards(graph: Mapping[T, Collection[T]]) -> dict[T, set[T]]:
+    """The graph with every edge turned round."""
+    made: dict[T, set[T]] = {}
+    for start, ends in graph.items():
+        for end in ends:
+            made.setdefault(end, set()).add(start)
+    return made
 
 
 def circles(graph: Mapping[T, Collection[T]]) -> list[list[T]]:

@@ -15,7 +15,7 @@ from loopspec.check.accept import apply_accepts, check_accepts
 from loopspec.check.care import check_care
 from loopspec.check.flow import Flow, sound
 from loopspec.check.reach import check_reach
-from loopspec.check.secrets import check_secrets
+from loopspec.check.secrets import Secrets
 from loopspec.check.unused import check_shadowed, check_unused
 from loopspec.machine.model import Kind
 from loopspec.spec.diagnose import Diagnostic, Diagnostics
@@ -38,23 +38,22 @@ def check_spec(
     what is in a spec.
     """
     made = compile_spec(path_or_text, kinds=kinds, tools=tools, name=name)
-    if made.root is None:
-        return made
     found = Diagnostics(name or (str(path_or_text) if isinstance(path_or_text, Path) else "<text>"))
     found.extend(made.diagnostics)
-    check_secrets(found, made.root)
+    secrets = Secrets(made.root, made.source)
+    secrets.report(found)
     if made.draft is not None:
-        check_accepts(found, made.root)
+        check_accepts(found, made.draft.job.root)
         _whole(found, made.draft)
     accepted: tuple[Diagnostic, ...] = ()
     if made.draft is not None:
         warnings = [d for d in found.sorted() if d.severity == "warning"]
         spare = Diagnostics(found.file)
-        accepted = apply_accepts(made.root, warnings, spare)
+        accepted = apply_accepts(made.draft.job.root, warnings, spare)
         # With errors, or in a state that is never entered, not every warning was looked for.
         if not found.failed and all(d.code != "LS701" for d in warnings):
             found.extend(spare.sorted())
-    told = [d for d in found.sorted() if d not in accepted]
+    told = secrets.hide(d for d in found.sorted() if d not in accepted)
     machine = None if found.failed else made.machine
     return replace(made, machine=machine, diagnostics=told, accepted=accepted)
 
@@ -74,7 +73,7 @@ def _whole(found: Diagnostics, draft: Draft) -> None:
 
 _HARMLESS: Final = frozenset(
     {"LS105", "LS106", "LS107", "LS108", "LS112", "LS113", "LS202", "LS203", "LS204", "LS205", "LS206"}
-    | {"LS306", "LS307", "LS308", "LS310", "LS313"}
+    | {"LS306", "LS307", "LS308", "LS313"}
 )
 """Faults of structure that leave the rest of the loop readable."""
 _MISSPELT: Final = ("LS4", "LS202", "LS203", "LS204", "LS206")

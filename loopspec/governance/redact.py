@@ -54,7 +54,7 @@ class Redactor:
         found: dict[str, str] = {}
         for name in sorted(environ):
             value = environ[name].strip()
-            if _names_secret(name) and _is_secret(value):
+            if names_secret(name) and is_secret(value):
                 marker = f"[secret:{re.sub(r'[^A-Za-z0-9]', '_', name)}]"
                 for form in _forms(value):
                     found.setdefault(form, marker)
@@ -90,7 +90,7 @@ class Redactor:
         return out + _merged(present, text, done, len(text))
 
 
-def _names_secret(name: str) -> bool:
+def names_secret(name: str) -> bool:
     """Whether a variable's name says that its value is secret."""
     if _NOT_SECRET_NAMES.fullmatch(name.upper()):
         return False
@@ -102,7 +102,7 @@ def _names_secret(name: str) -> bool:
     return False
 
 
-def _is_secret(value: str) -> bool:
+def is_secret(value: str) -> bool:
     """Whether a value can be a secret: long enough, no plain word and no plain path."""
     if len(value) < MIN_LENGTH or value.lower() in _NOT_SECRET_VALUES:
         return False

@@ -18,24 +18,16 @@ from cel_expr_python import cel
 
 from loopspec.codec import canonical_json
 from loopspec.machine.celtypes import MAX_DEPTH, Types, event_fields, too_deep
+from loopspec.machine.celwords import complaint, first_line, type_word
 from loopspec.machine.model import Field
 
 MAX_SOURCE: Final = 2_000
 MAX_VALUE: Final = 65_536
+MAX_REPETITIONS: Final = 100
+"""A pattern of `matches` is compiled at load, and `x{1000}` is a thousand times as large as `x`."""
+_COUNTED: Final = re.compile(r"\{(\d{1,9})(?:,(\d{0,9}))?\}")
 _PLACE: Final = re.compile(r"<input>:(\d+):(\d+)")
 _PATH: Final = re.compile(r"\b(?:event|vars|inputs|usage)(?:\.[A-Za-z_]\w*)+")
-_UNDEFINED: Final = re.compile(r"undefined field '([^']*)' not found in struct 'ls\.([^']*)'")
-_UNDECLARED: Final = re.compile(r"undeclared reference to '([^']*)'")
-_OVERLOAD: Final = re.compile(r"no matching overload for '_?([^'_]*)_?' applied to '\(([^']*)\)'")
-_TYPE_WORDS: Final[Mapping[str, str]] = {
-    "double": "a number",
-    "int": "an int",
-    "string": "a string",
-    "bool": "a bool",
-    "ls.Call": "a call",
-    "google.protobuf.Duration": "a duration",
-    "google.protobuf.Timestamp": "a timestamp",
-}
 _WHOLE: Final = re.compile(r"-?[0-9]+")
 _MACROS: Final = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(")
 _LITERAL: Final = re.compile(
@@ -100,7 +92,7 @@ class Guards:
             try:
                 found = self._env(known).compile(source)
             except RuntimeError as err:
-                raise self._explained(str(err), event) from None
+                raise self._explained(str(err), source, event) from None
             self._programs[(source, known)] = found
         return found
 
@@ -110,9 +102,9 @@ class Guards:
         try:
             value = program.eval(data=data)
         except RuntimeError as err:
-            raise GuardError(_first_line(str(err))) from None
+            raise GuardError(first_line(str(err))) from None
         if value.type().name() == "ERROR":
-            raise GuardError(_first_line(str(value.plain_value())))
+            raise GuardError(first_line(str(value.plain_value())))
         return value.plain_value()
 
     def holds(self, source: str, event: str | None, data: Mapping[str, Any]) -> bool:
@@ -143,36 +135,12 @@ class Guards:
             self._envs[event] = found
         return found
 
-    def _explained(self, raw: str, event: str | None) -> GuardError:
+    def _explained(self, raw: str, source: str, event: str | None) -> GuardError:
         """A compiler's complaint in loopspec's words."""
-        if match := _UNDEFINED.search(raw):
-            field, where = match.groups()
-            if where == "Call":
-                has = "`tool`, `args` and `problem`"
-                return GuardError(f"a call has no field `{field}`; it has {has}", raw)
-            root = where.lower() if where in {"Inputs", "Vars", "Usage"} else "event"
-            known = self._known(root, event)
-            owner = f"`{event}`" if root == "event" else f"`{root}`"
-            fault = f"`{root}.{field}`: {owner} has no such field; it has {_listing(known)}"
-            return GuardError(fault, raw, f"{root}.{field}", tuple(f"{root}.{k}" for k in known))
-        if match := _UNDECLARED.search(raw):
-            name = match.group(1)
-            if name == "event":
-                fault = "`event` is known only where exactly one event leads here; use vars instead"
-                if event is not None:
-                    fault = f"`{event}` has no fields, so there is no `event` here; use vars instead"
-                return GuardError(fault, raw)
-            roots = ("inputs", "vars", "usage", "event")
-            fault = f"`{name}` is not known here; use inputs, vars, usage or event"
-            return GuardError(fault, raw, name, roots + tuple(f"vars.{n}" for n in self._vars))
-        if match := _OVERLOAD.search(raw):
-            op, kinds = match.groups()
-            words = [_TYPE_WORDS.get(kind, kind) for kind in kinds.split(", ")]
-            hint = ""
-            if {"double", "int"} <= set(kinds.split(", ")):
-                hint = "; write the whole number with a point (1.0), or double(…) around it"
-            return GuardError(f"`{op}` cannot be applied to {' and '.join(words)}{hint}", raw)
-        return GuardError(_first_line(raw), raw)
+        roots = ("inputs", "vars", "usage", "event")
+        fields = {root: tuple(self._known(root, event)) for root in roots}
+        told = complaint(raw, source, event, fields)
+        return GuardError(told.fault, raw, told.name, told.known)
 
     def _known(self, root: str, event: str | None) -> list[str]:
         """The names known below `root`."""
@@ -263,6 +231,9 @@ def check(
     may be read, None where there is none.
     """
     guards = _cached(tuple(inputs.items()), tuple(vars.items()), tuple(foreign.items()))
+    patterns = [m.group(4) for m in _LITERAL.finditer(source[:MAX_SOURCE]) if m.group(4)]
+    if sum(map(_repetitions, patterns)) > MAX_REPETITIONS:  # before anything compiles them
+        return Wrong(f"`matches`: patterns may repeat {MAX_REPETITIONS} times at most, all told")
     try:
         program = guards.program(source, event)
     except GuardError as err:
@@ -278,9 +249,16 @@ def check(
         hint = "; write double(…)" if want == "number" and gives == "INT" else ""
         if gives == "INT" and _WHOLE.fullmatch(source.strip()):
             hint = f"; write {source.strip()}.0"
-        word = _TYPE_WORDS.get(gives.lower(), gives.lower()).removeprefix("a ").removeprefix("an ")
+        word = type_word(gives.lower()).removeprefix("a ").removeprefix("an ").strip("`")
+        if program.return_type().name().startswith("ls."):
+            word = "a whole group of values"
         return Wrong(f"gives {word}, but {want} is wanted{hint}")
     return None
+
+
+def _repetitions(pattern: str) -> int:
+    """How often the counted repetitions of a pattern repeat, all told: each makes it that much larger."""
+    return sum(int(high or low or 0) for low, high in _COUNTED.findall(pattern))
 
 
 def _literals(source: str, guards: Guards) -> Wrong | None:
@@ -295,7 +273,7 @@ def _literals(source: str, guards: Guards) -> Wrong | None:
             col = found.start() - (source.rfind("\n", 0, found.start()) + 1) + 1
             shown = alone if call else pattern
             what = "fails whenever it is asked" if call else "is no regular expression"
-            return Wrong(f"`{shown}` {what}: {_first_line(str(err))}", at, col)
+            return Wrong(f"`{shown}` {what}: {first_line(str(err))}", at, col)
     return None
 
 
@@ -335,16 +313,3 @@ def _whole(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(k): _whole(v) for k, v in value.items()}
     return value
-
-
-def _listing(names: list[str]) -> str:
-    """`a, b and c`, or `no fields`."""
-    if not names:
-        return "no fields"
-    return ", ".join(names[:-1]) + (" and " if names[1:] else "") + names[-1]
-
-
-def _first_line(text: str) -> str:
-    """The first line of a library's message without its prefix."""
-    line = text.splitlines()[0] if text else "failed"
-    return re.sub(r"^(?:[A-Z_]+: )?(?:ERROR: <input>:(\d+):(\d+): )?", "", line).strip()

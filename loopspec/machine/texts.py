@@ -7,12 +7,13 @@ Rules of this file:
 3. An undefined name is an error, never an empty string.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from jinja2 import StrictUndefined, TemplateError, meta, nodes
+from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_OUTPUT: Final = 200_000
@@ -132,65 +133,92 @@ def render(source: str, data: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Wrong:
-    """What is wrong with a text. `name` and `known` are set when it reads a name that is not there."""
+    """What is wrong with a text, in which of its lines (from 1; 0: unknown).
+
+    `name` is what is not there and `known` are those that are; `unknown`: it is a name the text reads.
+    """
 
     fault: str
     name: str = ""
     known: tuple[str, ...] = ()
+    unknown: bool = False
+    line: int = 0
 
 
 def check(source: str, names: Mapping[str, Collection[str]]) -> Wrong | None:
-    """What is wrong with a text at load, None if nothing.
+    """The first thing that is wrong with a text at load, None if nothing. See `check_all`."""
+    return next(iter(check_all(source, names)), None)
+
+
+def check_all(source: str, names: Mapping[str, Collection[str]]) -> list[Wrong]:
+    """Everything that is wrong with a text at load: each unknown name, or why it does not compile.
 
     `names` are the roots the text may read (`inputs`, `event`…), each with its fields. What lies
     below a field is free JSON and is not checked.
     """
     if len(source) > MAX_SOURCE:
-        return Wrong(f"the text is longer than {MAX_SOURCE} characters")
+        return [Wrong(f"the text is longer than {MAX_SOURCE} characters")]
     try:
-        return _wrong(source, names)
+        return list(dict.fromkeys(_wrong(source, names)))
+    except TemplateSyntaxError as err:
+        return [_syntax(err)]
     except TemplateError as err:
-        return Wrong((err.message or type(err).__name__).splitlines()[0])
+        return [Wrong((err.message or type(err).__name__).splitlines()[0])]
     except (RecursionError, SyntaxError, MemoryError):
-        return Wrong("the text is nested too deeply")  # Python's compiler has limits of its own
+        return [Wrong("the text is nested too deeply")]  # Python's compiler has limits of its own
     except ValueError:
-        return Wrong("a number in the text has too many digits")
+        return [Wrong("a number in the text has too many digits")]
 
 
-def _wrong(source: str, names: Mapping[str, Collection[str]]) -> Wrong | None:
-    """What `check` gives; raises what jinja2 and Python's compiler raise for what they cannot read."""
+def _syntax(err: TemplateSyntaxError) -> Wrong:
+    """What jinja2 cannot read, in plain words where the usual slips are known."""
+    said = (err.message or "").splitlines()[0].rstrip(".") if err.message else type(err).__name__
+    if match := re.fullmatch("No (filter|test) named '(.*)'", said):
+        known = _FILTERS if match[1] == "filter" else tuple(_ENV.tests)
+        return Wrong(f"no {match[1]} is called `{match[2]}`", match[2], known, line=err.lineno)
+    if match := re.fullmatch("Encountered unknown tag '(.*?)'.*", said):
+        return Wrong(f"no tag is called `{match[1]}`", match[1], line=err.lineno)
+    if match := re.search("innermost block that needs to be closed is '(.*)'", said):
+        return Wrong(f"`{{% {match[1]} … %}}` has no `{{% end{match[1]} %}}`", line=err.lineno)
+    if "expected 'end of print statement'" in said and said.startswith("unexpected end"):
+        return Wrong("a `{{` has no `}}`", line=err.lineno)
+    if "expected 'end of statement block'" in said and said.startswith("unexpected end"):
+        return Wrong("a `{%` has no `%}`", line=err.lineno)
+    return Wrong(said[:1].lower() + said[1:], line=err.lineno)
+
+
+def _wrong(source: str, names: Mapping[str, Collection[str]]) -> Iterator[Wrong]:
+    """What `check_all` gives; raises what jinja2 and Python raise for what they cannot compile."""
     tree = _ENV.parse(source)
     unknown = meta.find_undeclared_variables(tree) - names.keys()
     _template(source)
-    if wrong := _unknown(tree, unknown, names):
-        return wrong
-    if next(tree.find_all((nodes.Import, nodes.FromImport, nodes.Include, nodes.Extends)), None):
-        return Wrong("a text cannot include or import another")
-    if _loop_depth(tree) > 2:
-        return Wrong("loops in a text may be nested two deep at most")
-    return None
-
-
-def _unknown(
-    tree: nodes.Template, unknown: Collection[str], names: Mapping[str, Collection[str]]
-) -> Wrong | None:
-    """A name the text reads and nobody gives it."""
-    if "event" in unknown:
-        return Wrong("`event` is not known here: no single event leads to this text", "event")
-    if unknown:
-        name = min(unknown)
-        listed = ", ".join(names)
-        return Wrong(f"`{name}` is not known here; a text knows {listed}", name, tuple(names))
     for word in tree.find_all(nodes.Name):
         if word.ctx != "load" and word.name in NAMES:
-            return Wrong(f"`{word.name}` is loopspec's own name and cannot be set in a text")
+            yield Wrong(
+                f"`{word.name}` is loopspec's own name and cannot be set in a text", line=word.lineno
+            )
+    for name in sorted(unknown):
+        yield _no_name(name, names)
     for root, field in reads(tree):
         known = names.get(root)
         if known is not None and field and field not in known and field not in _MAP_METHODS:
             has = ", ".join(known) or "no fields"
             fault = f"`{root}.{field}`: `{root}` has no `{field}` here; it has {has}"
-            return Wrong(fault, f"{root}.{field}", tuple(f"{root}.{k}" for k in known))
-    return None
+            yield Wrong(fault, f"{root}.{field}", tuple(f"{root}.{k}" for k in known), unknown=True)
+    if next(tree.find_all((nodes.Import, nodes.FromImport, nodes.Include, nodes.Extends)), None):
+        yield Wrong("a text cannot include or import another")
+    if _loop_depth(tree) > 2:
+        yield Wrong("loops in a text may be nested two deep at most")
+
+
+def _no_name(name: str, names: Mapping[str, Collection[str]]) -> Wrong:
+    """A name the text reads and nobody gives it."""
+    if name == "event":
+        fault = "`event` is not known here: no single event leads to this text"
+        return Wrong(fault, "event", unknown=True)
+    below = tuple(f"{root}.{name}" for root, fields in names.items() if name in fields)
+    fault = f"`{name}` is not known here; a text knows {', '.join(names)}"
+    return Wrong(fault, name, below or tuple(names), unknown=True)
 
 
 def reads(tree: nodes.Template) -> Iterator[tuple[str, str]]:

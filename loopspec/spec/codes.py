@@ -84,7 +84,7 @@ CODES: Final[dict[str, str]] = {
     "LS710": "a guard that always gives the same",
     "LS711": "`always` transitions that may go round",
     "LS712": "a route that is never taken",
-    "LS713": "tools without a gate",
+    "LS713": "calls that are never run",
     "LS714": "a tool that no rule lets run",
     "LS715": "a question that nobody answers",
     "LS716": "a circle without a rest or an end",

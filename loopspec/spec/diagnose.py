@@ -10,8 +10,10 @@ import difflib
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 from loopspec.errors import BadSpec
@@ -21,6 +23,8 @@ from loopspec.spec.codes import severity as severity_of
 LINE_BREAK: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _WIDTH: Final = 100
 _WORD: Final = 60
+_CLOSE: Final = 64
+_LIKE: Final = {2: 0.5, 3: 0.6}  # one wrong letter of two or three weighs much
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Diagnostics:
     def __init__(self, file: str) -> None:
         """`file` is its name in messages."""
         self.file = file
-        self._found: list[Diagnostic] = []
+        self._found: dict[Diagnostic, None] = {}
 
     def add(
         self,
@@ -92,12 +96,11 @@ class Diagnostics:
         found = Diagnostic(
             code, severity, self.file, line, col, fault, remedy, tuple(near), hidden
         )
-        if found not in self._found:
-            self._found.append(found)
+        self._found.setdefault(found)
 
     def extend(self, more: Iterable[Diagnostic]) -> None:
         """Take over faults found elsewhere."""
-        self._found.extend(more)
+        self._found.update(dict.fromkeys(more))
 
     def sorted(self) -> list[Diagnostic]:
         """Every fault, ordered by place, then code, then text."""
@@ -113,13 +116,55 @@ def nearest(word: str, names: Iterable[str], limit: int = 3) -> tuple[str, ...]:
     """The names most like `word`, best first; also those whose last dotted part is like it."""
     if not word or len(word) > _WORD:
         return ()
-    known = list(dict.fromkeys(names))
-    close = difflib.get_close_matches(word, known, n=limit, cutoff=0.7)
+    known = tuple(dict.fromkeys(names))
+    cutoff = _LIKE.get(len(word), 0.7)
+    close = difflib.get_close_matches(word, _shortlist(word, known), n=limit, cutoff=cutoff)
     if len(close) < limit and "." not in word:
-        tails = {name: name.rsplit(".", 1)[-1] for name in known if "." in name}
-        like = set(difflib.get_close_matches(word, set(tails.values()), n=limit, cutoff=0.75))
-        close += [name for name, tail in tails.items() if tail in like and name not in close]
+        tails = _tails(known)
+        like = difflib.get_close_matches(word, _shortlist(word, tuple(tails)), n=limit, cutoff=0.75)
+        close += [n for name in like for n in tails[name] if n not in close]
     return tuple(close[:limit])
+
+
+@lru_cache(maxsize=8)
+def _tails(known: tuple[str, ...]) -> dict[str, list[str]]:
+    """The dotted ones of some names by their last part."""
+    made: dict[str, list[str]] = {}
+    for name in known:
+        if "." in name:
+            made.setdefault(name.rsplit(".", 1)[-1], []).append(name)
+    return made
+
+
+def _shortlist(word: str, known: tuple[str, ...]) -> Iterable[str]:
+    """Of many names the few that are worth a close look: those that share rare pairs of letters.
+
+    Without it a thousand slips in a spec of a thousand states would take minutes.
+    """
+    if len(known) <= _CLOSE:
+        return known
+    shared: Counter[str] = Counter()
+    for pair in _pairs(word):
+        shared.update(_index(known).get(pair, ()))
+    return [name for name, _ in shared.most_common(_CLOSE)] or known[:_CLOSE]
+
+
+@lru_cache(maxsize=8)
+def _index(known: tuple[str, ...]) -> dict[str, list[str]]:
+    """Names by the pairs of letters in them; of pairs that many have only a few names."""
+    made: dict[str, list[str]] = {}
+    for name in known:
+        for pair in _pairs(name):
+            found = made.setdefault(pair, [])
+            if len(found) < 2 * _CLOSE:
+                found.append(name)
+    return made
+
+
+def _pairs(text: str) -> set[str]:
+    """The pairs of neighbouring letters, the text's beginning and end included."""
+    framed = f"^{text[:_WORD]}$"
+    return {framed[n : n + 2] for n in range(len(framed) - 1)}
 
 
 def quote(text: str) -> str:
@@ -207,6 +252,8 @@ def _window(line: str, col: int) -> tuple[str, str]:
     part = _clean(line[start : start + _WIDTH])
     before = part[: col - 1 - start]
     cut = "…" if start else ""
+    if len(line) > start + _WIDTH:
+        part = part[:-1] + "…"
     return cut + part, " " * (_columns(before) + len(cut)) + "^"
 
 

@@ -64,7 +64,8 @@ def _rule(job: Job, node: Node) -> Rule:
         if item.kind == "scalar" and not _WILD & set(name) and name not in declared:
             fault = f"this rule names {quote(name)}, and no tool of that name is declared"
             remedy = f"name one of {listing(declared)}, or use a wildcard such as `*`"
-            job.found.add("LS601", item, fault, remedy, nearest(name, declared))
+            uses = (tool for tool, made in job.declared.items() if made.use == name)
+            job.found.add("LS601", item, fault, remedy, nearest(name, declared) or tuple(uses))
     return Rule(
         tools=texts(node, "tools"),
         paths=texts(node, "paths"),

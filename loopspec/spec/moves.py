@@ -6,6 +6,7 @@ Rules of this file:
 3. Every expression and text is compiled now; `event` is known where exactly one event leads here.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -16,7 +17,9 @@ from loopspec.machine.model import Action, AfterTimer, Transition
 from loopspec.spec import literals
 from loopspec.spec.diagnose import Located, listing, nearest, quote
 from loopspec.spec.expressions import check_cel, check_constant, check_text
+from loopspec.spec.forms import EVENT
 from loopspec.spec.job import Job, entries, flag, items, place, scalar, text
+from loopspec.spec.keys import TABLES
 from loopspec.spec.source import Entry, Node
 from loopspec.spec.states import Raw
 
@@ -91,7 +94,9 @@ def _list(
     last: Transition | None = None
     for node, at in _alternatives(entry):
         last = _transition(job, raw, node, at, on, event)
-        if ended is not None:
+        if node.kind == "map" and _misspelt(node):
+            must_end = False  # what is meant as a guard may stand under another key
+        elif ended is not None:
             fault = f"never taken: the transition in line {ended.place.line} has no guard"
             remedy = "put the transition without a guard last, or remove this one"
             job.found.add("LS307", at, fault, remedy)
@@ -101,6 +106,13 @@ def _list(
         fault = f"when no guard holds, nothing is said about {quote(entry.key)}"
         remedy = "end the list with a transition without a guard: `- {target: STATE}`, or "
         job.found.add("LS306", last.place, fault, remedy + "`- {actions: []}` to stay")
+
+
+def _misspelt(node: Node) -> bool:
+    """Whether a transition has keys that `shape` has reported, or a guard that is no text."""
+    guard = node.get("guard")
+    unread = guard is not None and guard.kind != "scalar"
+    return unread or any(TABLES["after"].key(entry.key) is None for entry in node.entries)
 
 
 def _alternatives(entry: Entry) -> Iterator[tuple[Node, Located]]:
@@ -142,6 +154,8 @@ def _transition(
 def _useful(job: Job, node: Node, at: Located, made: Transition) -> None:
     """Refuse transitions that do nothing, or would do it for ever."""
     says = {entry.key for entry in node.entries} & {"target", "actions", "say"}
+    if _misspelt(node):
+        return
     if not says:
         fault = "this transition has neither a target nor actions"
         job.found.add("LS310", at, fault, "add `target`; to stay on purpose write `actions: []`")
@@ -206,8 +220,11 @@ def _assign(job: Job, entry: Entry, event: str | None) -> Iterator[Action]:
         declared = job.vars.get(var.key)
         if declared is None:
             fault = f"no var called {quote(var.key)} is declared"
-            near = nearest(var.key, job.vars)
-            job.found.add("LS206", var, fault, f"assign to one of {listing(job.vars)}", near)
+            near = nearest(var.key.removeprefix("vars."), job.vars)
+            remedy = f"assign to one of {listing(job.vars)}" if job.vars else "declare it under `vars`"
+            if var.key in job.inputs:
+                fault, remedy = f"{quote(var.key)} is an input and never changes", "make it a var"
+            job.found.add("LS206", var, fault, remedy, near)
         elif var.value.kind == "scalar":
             check_cel(job, var.value, declared.type, event, quote(var.key))
         yield Action("assign", var.key, var.value.text, place=place(var))
@@ -225,6 +242,8 @@ def _say(job: Job, node: Node, at: Located, event: str | None) -> Iterator[Actio
 def _raise(job: Job, node: Node) -> None:
     name = node.text
     endings = {ending for kind in job.kinds.values() for ending in kind.endings}
+    if not re.fullmatch(EVENT, name, re.ASCII):
+        return  # `shape` has reported it
     if name in OWN_EVENTS | endings or name.startswith(("done.", "after.")):
         fault = f"{quote(name)} is an event of loopspec or of a kind and cannot be raised"
         job.found.add("LS311", node, fault, "choose another name, such as `work.ready`")

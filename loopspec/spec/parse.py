@@ -81,9 +81,11 @@ def compile_spec(
 
 
 def _told(found: list[Diagnostic]) -> list[Diagnostic]:
-    """Without what only follows from a fault of the YAML at the same place."""
+    """Without what only follows from another fault at the same place: of the YAML, or of a name."""
     read = {(d.line, d.col) for d in found if d.code < "LS1"}
-    return [d for d in found if d.code < "LS1" or (d.line, d.col) not in read]
+    named = {(d.line, d.col) for d in found if d.code == "LS206"}
+    rest = [d for d in found if d.code < "LS1" or (d.line, d.col) not in read]
+    return [d for d in rest if d.code != "LS111" or (d.line, d.col) not in named]
 
 
 def _compile(

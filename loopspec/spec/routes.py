@@ -47,23 +47,25 @@ def check_routes(job: Job, raws: list[Raw], budgets: Budgets) -> None:
     for kind in job.kinds.values():
         known += [ending for ending in kind.endings if ending not in known]
     known += [name for name in job.raised if name not in known]
+    meant: dict[str, tuple[str, ...]] = {}
     for routes in job.routes.values():
         for entry in routes:
-            _known(job, entry, known)
+            meant[entry.key] = _known(job, entry, known)
     for raw in raws:
         state = job.states[raw.path]
         if state.kind:
-            _endings(job, raw, state, budgets)
+            _endings(job, raw, state, budgets, meant)
         if state.type == "parallel":
             _conversations(job, raw, raws)
 
 
-def _known(job: Job, entry: Entry, known: list[str]) -> None:
+def _known(job: Job, entry: Entry, known: list[str]) -> tuple[str, ...]:
+    """Report a name that no event has; gives back what may have been meant."""
     name = entry.key
     if not _DESCRIPTOR.fullmatch(name):
-        return  # `shape` has reported it
+        return ()  # `shape` has reported it
     if name == "*" or any(covers(name, event) for event in known):
-        return
+        return ()
     near: tuple[str, ...] = ()
     if name in INSTEAD:
         fault, remedy = f"{quote(name)} never reaches a state", INSTEAD[name]
@@ -79,6 +81,7 @@ def _known(job: Job, entry: Entry, known: list[str]) -> None:
         remedy = "use an event of loopspec, an ending of a kind, or one this spec raises"
         near = nearest(name, known)
     job.found.add("LS205", entry, fault, remedy, near)
+    return near
 
 
 def required_endings(job: Job, kind: Kind, state: State, budgets: Budgets) -> list[str]:
@@ -101,11 +104,14 @@ def required_endings(job: Job, kind: Kind, state: State, budgets: Budgets) -> li
     return list(dict.fromkeys(wanted))
 
 
-def _endings(job: Job, raw: Raw, state: State, budgets: Budgets) -> None:
+def _endings(
+    job: Job, raw: Raw, state: State, budgets: Budgets, meant: dict[str, tuple[str, ...]]
+) -> None:
     taken: list[str] = []
     path = raw.path
     while path:
-        taken += [entry.key for entry in job.routes.get(path, [])]
+        for entry in job.routes.get(path, []):
+            taken += [entry.key, *meant[entry.key][:1]]
         path = path.rpartition(".")[0]
     kind = job.used[state.kind]
     at = raw.node.entry("kind") or raw.entry

@@ -42,6 +42,27 @@ _WHAT: Final[dict[type | None, str]] = {
     Share: "a share from 0 to 1",
     Flag: "true or false",
 }
+# What other state machines and other loops call our keys.
+_ELSEWHERE: Final = {
+    **dict.fromkeys(("cond", "condition", "if", "when", "where", "in"), ("guard",)),
+    **dict.fromkeys(("onDone", "on_done", "finally"), ("done",)),
+    **dict.fromkeys(("onEntry", "on_entry", "enter", "before"), ("entry",)),
+    **dict.fromkeys(("onExit", "on_exit", "leave"), ("exit",)),
+    **dict.fromkeys(("transitions", "events", "routes", "handlers"), ("on",)),
+    **dict.fromkeys(("invoke", "do", "run", "activity"), ("kind",)),
+    **dict.fromkeys(("goto", "next", "to", "then"), ("target",)),
+    **dict.fromkeys(("timeout", "delay", "timeouts", "deadline"), ("after", "deadlines")),
+    **dict.fromkeys(("steps", "nodes", "children", "regions"), ("states",)),
+    **dict.fromkeys(("start", "entrypoint", "begin"), ("initial",)),
+    **dict.fromkeys(("print", "message", "echo"), ("say",)),
+    **dict.fromkeys(("variables", "state", "data"), ("vars",)),
+    **dict.fromkeys(("params", "parameters", "arguments"), ("inputs", "with")),
+    **dict.fromkeys(("limits", "limit", "max_turns", "max_iterations"), ("budgets",)),
+    **dict.fromkeys(("permissions", "policy", "policies", "rules"), ("authority",)),
+    **dict.fromkeys(("provider", "model", "name", "command", "implementation"), ("use",)),
+    **dict.fromkeys(("ignore", "noqa", "disable", "allow_warnings"), ("accept",)),
+}
+_DOCUMENT: Final = "the document"
 LATER: Final = "remove it; this key is reserved for a later version"
 
 
@@ -52,12 +73,13 @@ def describe(node: Node) -> str:
     return "nothing" if node.empty else quote(node.text)
 
 
-def unknown_key(found: Diagnostics, entry: Entry, owner: str, known: Sequence[str]) -> None:
-    """Report a key that does not exist, with the ones that do."""
+def unknown_key(found: Diagnostics, entry: Entry, owner: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Report a key that does not exist, with the ones that do; gives back what may have been meant."""
     fault = f"{quote(entry.key)} is no key of {owner}"
-    near = nearest(entry.key, known)
+    near = nearest(entry.key, known) or tuple(k for k in _ELSEWHERE.get(entry.key, ()) if k in known)
     remedy = "correct or remove it" if near else f"use one of {listing(known, 20)}"
     found.add("LS101", entry, fault, remedy, near)
+    return near
 
 
 class Shape:
@@ -69,7 +91,7 @@ class Shape:
 
     def document(self, root: Node) -> None:
         """Check a whole spec."""
-        self.check(root, Record("spec"), "the document", root)
+        self.check(root, Record("spec"), _DOCUMENT, root)
 
     def check(self, node: Node, form: Form, label: str, at: Located) -> None:
         """Check one value; `label` names it in messages, `at` is the key that owns it."""
@@ -77,7 +99,7 @@ class Shape:
             case Json():
                 return
             case Record(table):
-                if self._is(node, "map", label):
+                if self._is(node, "map", label, form):
                     self._record(node, TABLES[table], label, at)
             case Named():
                 if self._is(node, "map", label):
@@ -104,7 +126,9 @@ class Shape:
         if isinstance(form, Text) and not form.choices:
             what = form.what
         fault = f"{label} must be {what}, here stands {describe(node)}"
-        remedy = "write it, or remove the key" if node.empty else f"write {what}"
+        remedy = "write it, or remove the key" if node.empty else f"write {what}{_such(form)}"
+        if label == _DOCUMENT:
+            remedy = "begin with `loopspec: 1`; a space follows the colon after each key"
         self._found.add("LS103", node, fault, remedy)
         return False
 
@@ -114,6 +138,7 @@ class Shape:
             self._found.add("LS103", node, fault, f"add the {what}, or remove the key")
 
     def _record(self, node: Node, table: Table, label: str, at: Located) -> None:
+        meant: set[str] = set()
         for entry in node.entries:
             key = table.key(entry.key)
             if key is not None:
@@ -126,12 +151,12 @@ class Shape:
                 near = nearest(entry.key, table.names)
                 self._found.add("LS312", entry, fault, f"use {listing(table.names)}", near)
             elif not table.open:
-                unknown_key(self._found, entry, label, table.names)
+                meant.update(unknown_key(self._found, entry, label, table.names)[:1])
         if table.single and len(node.entries) != 1:
             fault = f"{label} must have exactly one key, here are {len(node.entries)}"
             self._found.add("LS312", node, fault, "write each action as an item of its own")
         for key in table.keys:
-            if key.required and node.entry(key.name) is None:
+            if key.required and node.entry(key.name) is None and key.name not in meant:
                 fault = f"{label} lacks the key `{key.name}`"
                 remedy = f"add `{key.name}: {_sample(key.example)}`, for example"
                 self._found.add("LS102", at, fault, remedy)
@@ -151,7 +176,8 @@ class Shape:
         if chosen is not None and not node.empty:
             self.check(node, chosen, label, at)
             return
-        allowed = " or ".join(_KINDS[kind] for kind, one in forms.items() if one is not None)
+        words = [_word(kind, one) for kind, one in forms.items() if one is not None]
+        allowed = ", ".join(words[:-1]) + f" or {words[-1]}"
         fault = f"{label} must be {allowed}, here stands {describe(node)}"
         self._found.add("LS103", node, fault, f"write {allowed}")
 
@@ -206,6 +232,8 @@ class Shape:
         if value is not None and form.least <= value <= form.most:
             return
         most = "" if form.most == literals.MAX_INT else f" and at most {form.most}"
+        if len(node.text) > 15 and node.text.isdigit():
+            most = f" and at most {form.most}"
         fault = (
             f"{label} must be a whole number of at least {form.least}{most}, "
             f"here stands {quote(node.text)}"
@@ -226,8 +254,20 @@ class Shape:
 
 
 def _sample(example: str) -> str:
-    """An example as one would write it in YAML."""
-    return example.strip('"') if example.count('"') == 2 else example
+    """An example, which is JSON, as one would write it in YAML: words stand without quotes."""
+    return re.sub(r'"([A-Za-z][\w./*-]*|[0-9]+(?:\.[0-9]+)+)"', r"\1", example)
+
+
+def _word(kind: str, form: Form) -> str:
+    """What a value of this kind is called."""
+    return form.what if isinstance(form, Text) and not form.choices else _KINDS[kind]
+
+
+def _such(form: Form | None) -> str:
+    """An example of a map that has to have some keys."""
+    keys = [key for key in TABLES[form.table].keys if key.required] if isinstance(form, Record) else []
+    shown = ", ".join(f"{key.name}: {_sample(key.example)}" for key in keys)
+    return f" such as {{{shown}}}" if shown and len(keys) < 4 else ""
 
 
 @lru_cache(maxsize=64)

@@ -120,9 +120,12 @@ class _Open:
     entries: list[Entry] = field(default_factory=list)
     seen: dict[str, Place] = field(default_factory=dict)
     key: Node | None = None
+    text: bool = False
 
     def close(self, end: int) -> Node:
-        """The collection, now complete."""
+        """The collection, now complete; `text`: it was meant as one, and is read as a text of nothing."""
+        if self.text:
+            return Node("scalar", self.line, self.col, start=self.start, end=end)
         where = (self.kind, self.line, self.col, "", False)
         return Node(*where, tuple(self.items), tuple(self.entries), self.start, end, self.style)
 
@@ -172,8 +175,10 @@ def scan_bytes(data: bytes, name: str) -> Read:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8", "replace").removeprefix("\ufeff")
-        remedy = "save the file as UTF-8"
-        found.add("LS003", _place(before, len(before)), "this byte is not UTF-8", remedy)
+        wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        fault = "the file is UTF-16, not UTF-8" if wide else "this byte is not UTF-8"
+        at = None if wide else _place(before, len(before))
+        found.add("LS003", at, fault, "save the file as UTF-8")
         return Read(None, found.sorted(), data.decode("utf-8", "replace").removeprefix("\ufeff"))
     return scan_text(text, name)
 
@@ -308,11 +313,13 @@ def _attach(node: Node, stack: list[_Open], found: Diagnostics) -> Node | None:
     if top.kind == "list":
         top.items.append(node)
     elif top.key is None:
-        top.key = _key(node, found)
+        top.key = _key(node, top, found)
     else:
         name, key, at = top.key, top.key.text, Place(top.key.line, top.key.col)
         top.key = None
-        if key in top.seen:
+        if key == "<<" and node.plain and node.start == node.end:
+            pass  # an alias that has been reported
+        elif key in top.seen:
             first = top.seen[key]
             fault = f"the key {quote(key)} stands here twice, first in line {first.line}"
             found.add("LS011", at, fault, "remove or rename one of them")
@@ -322,8 +329,13 @@ def _attach(node: Node, stack: list[_Open], found: Diagnostics) -> Node | None:
     return None
 
 
-def _key(node: Node, found: Diagnostics) -> Node:
-    if node.kind != "scalar" or (node.plain and not node.text):
+def _key(node: Node, top: _Open, found: Diagnostics) -> Node:
+    doubled = node.kind == "map" and node.style == top.style == "flow" and node.start == top.start + 1
+    if doubled and all(entry.value.empty for entry in node.entries):
+        top.text = True
+        fault = "a text that begins with `{{` must stand between quotes"
+        found.add("LS012", top, fault, 'write it as "{{ … }}"')
+    elif node.kind != "scalar" or (node.plain and not node.text):
         what = f"a {node.kind}" if node.kind != "scalar" else "nothing"
         remedy = "write a name; put a text that begins with { or [ between quotes"
         found.add("LS012", node, f"a key must be text, here stands {what}", remedy)
@@ -347,7 +359,15 @@ def _syntax(error: Exception, text: str, found: Diagnostics) -> None:
     problem = str(getattr(error, "problem", "") or "")
     context = str(getattr(error, "context", "") or "")
     opened = getattr(error, "context_mark", None)
-    if opened is not None and ("flow" in context or "unexpected end" in problem):
-        at = Place(opened.line + 1, opened.column + 1)
+    before, here = line[: mark.column].strip(), line[mark.column : mark.column + 1]
+    if opened is not None and ("flow" in context or "an a" in context or "unexpected end" in problem):
+        if "flow" in context and opened.line == mark.line and here:
+            context = f"{context} {here}"
+        else:
+            at = Place(opened.line + 1, opened.column + 1)
+    elif here in ("}", "]") and "block" in context:
+        context = here
+    elif "mapping values" in problem and not re.search("[:{[]", before):
+        problem = "indentation"  # the `:` is that of the line's own key
     fault, remedy = slip(problem, context)
     found.add("LS005", at, fault, remedy)

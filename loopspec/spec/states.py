@@ -101,6 +101,8 @@ def initial(job: Job, node: Node, owner: str, at: Entry | Node) -> str:
             job.found.add("LS301", at, fault, f"add `initial: {(names or ['NAME'])[0]}`")
         return ""
     path = f"{owner}.{given.text}" if owner else given.text
+    if not children:
+        return ""  # that there are none has been reported
     if path not in children:
         fault = f"{what} has no child called {quote(given.text)}"
         near = nearest(given.text, names)
@@ -117,7 +119,6 @@ def _structure(job: Job, raws: list[Raw]) -> None:
     """Initial states, regions and histories, once every state is known."""
     for raw in raws:
         state = job.states[raw.path]
-        children = [s for s in job.states.values() if s.parent == raw.path]
         if raw.type == "compound":
             if raw.node.entry("states") is None:
                 fault = f"{quote(raw.path)} is compound and has no `states`"
@@ -126,6 +127,7 @@ def _structure(job: Job, raws: list[Raw]) -> None:
                 first = initial(job, raw.node, raw.path, raw.entry)
                 job.states[raw.path] = put(state, initial=first)
         elif raw.type == "parallel":
+            children = (s for s in job.states.values() if s.parent == raw.path)
             regions = [child for child in children if child.type != "history"]
             if len(regions) < 2:
                 fault = f"{quote(raw.path)} is parallel and has {len(regions)} of at least 2 regions"
@@ -231,10 +233,16 @@ def _tools(job: Job, raw: Raw) -> list[str]:
     for item in items(raw.node, "tools"):
         if item.kind == "scalar" and item.text not in declared:
             fault = f"no tool called {quote(item.text)} is declared"
-            near = nearest(item.text, declared)
-            job.found.add("LS204", item, fault, f"use one of {listing(declared)}", near)
+            uses = (name for name, tool in job.declared.items() if tool.use == item.text)
+            near = nearest(item.text, declared) or tuple(uses)
+            job.found.add("LS204", item, fault, _one_of(declared, "tools"), near)
         names.append(item.text)
     return names
+
+
+def _one_of(declared: tuple[str, ...], section: str) -> str:
+    """The remedy for a name that is not declared."""
+    return f"use one of {listing(declared)}" if declared else f"declare it under `{section}`"
 
 
 def _model(job: Job, raw: Raw, at: Node) -> str:
@@ -250,8 +258,9 @@ def _model(job: Job, raw: Raw, at: Node) -> str:
         return ""
     if given.text not in declared:
         fault = f"no model called {quote(given.text)} is declared"
-        near = nearest(given.text, declared)
-        job.found.add("LS202", given, fault, f"use one of {listing(declared)}", near)
+        uses = (name for name, model in job.models.items() if model.use == given.text)
+        near = nearest(given.text, declared) or tuple(uses)
+        job.found.add("LS202", given, fault, _one_of(declared, "models"), near)
     return given.text
 
 
@@ -263,6 +272,5 @@ def _prompt(job: Job, raw: Raw) -> str:
     if given.text not in declared:
         fault = f"no prompt called {quote(given.text)} is declared"
         near = nearest(given.text, declared)
-        remedy = f"use one of {listing(declared)}, or add it under `prompts`"
-        job.found.add("LS203", given, fault, remedy, near)
+        job.found.add("LS203", given, fault, _one_of(declared, "prompts"), near)
     return given.text

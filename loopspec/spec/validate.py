@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from loopspec.codec import canonical_json
-from loopspec.spec.diagnose import Diagnostics, Located, listing, quote
+from loopspec.spec.diagnose import Diagnostics, Located, listing, nearest, quote
 from loopspec.spec.shape import describe, unknown_key
 from loopspec.spec.source import Node
 from loopspec.spec.typed import CODES, FORMATS, WORDS, written
@@ -82,11 +82,12 @@ def _report(
                     name = owner if top else label
                     unknown_key(found, entry, name, (*known, *(more if top else ())))
         case "required":
-            missing = [key for key in error.validator_value if here.entry(key) is None]
-            for key in missing:
-                name = owner if top else label
-                fault = f"{name} lacks the key {quote(key)}"
-                found.add(code, at if top else here, fault, f"add {quote(key)}")
+            meant = {near for e in here.entries if e.key not in known for near in nearest(e.key, known)}
+            for key in error.validator_value:
+                if here.entry(key) is None and key not in meant:
+                    name = owner if top else label
+                    fault = f"{name} lacks the key {quote(key)}"
+                    found.add(code, at if top else here, fault, _add(key, error.schema))
         case "type":
             wanted = error.validator_value
             names = [wanted] if isinstance(wanted, str) else list(wanted)
@@ -98,7 +99,7 @@ def _report(
             choices = value if error.validator == "enum" else [value]
             shown = [c if isinstance(c, str) else canonical_json(c) for c in choices]
             fault = f"{label} cannot be {describe(here)}"
-            found.add(code, here, fault, f"use one of {listing(shown)}")
+            found.add(code, here, fault, f"use one of {listing(shown)}", nearest(here.text, shown))
         case "format":
             form = str(error.validator_value)
             what, remedy = WORDS[form]
@@ -118,6 +119,15 @@ def _locate(node: Node, path: list[str | int]) -> tuple[Node, str]:
         label = quote(part) if isinstance(part, str) else label
         node = inner
     return node, label
+
+
+def _add(key: str, schema: Any) -> str:
+    """The remedy for a missing key, with the schema's own example if it has one."""
+    prop = schema.get("properties", {}).get(key)
+    examples = prop.get("examples") if isinstance(prop, dict) else None
+    if isinstance(examples, list) and examples and isinstance(examples[0], str | int):
+        return f"add `{key}: {examples[0]}`, for example"
+    return f"add {quote(key)}"
 
 
 def _short(value: Any) -> str:

@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 from typing import Final
 
+from loopspec.check.spec import check_spec
+from loopspec.drivers.launch import tool_infos
 from loopspec.machine.model import Kind
 from loopspec.performers.builtin import KINDS as OURS
+from loopspec.registry import installed
 from loopspec.spec.parse import Compiled, ToolInfo, compile_spec
 
 HERE: Final = Path(__file__).parent
@@ -43,6 +46,7 @@ LINT: Final = Kind(
                 "level": {"enum": ["low", "high"]},
                 "files": {"type": "array", "items": {"type": "string"}},
                 "limit": {"type": "integer", "minimum": 1},
+                "most": {"type": "string", "format": "size"},
             },
         }
     ),
@@ -72,5 +76,17 @@ TOOLS: Final = {
 
 
 def compiled(source: Path | str, name: str = "spec.yaml") -> Compiled:
-    """Compile with what is installed here."""
+    """Compile, without looking at the loop as a whole, with what is installed here."""
     return compile_spec(source, kinds=KINDS, tools=TOOLS, name=name)
+
+
+def checked(source: Path | str, name: str = "spec.yaml", *, lint: bool = False) -> Compiled:
+    """Check as `loopspec check` does: with what loopspec brings, and the plugin's kind if wanted."""
+    ours = installed()
+    kinds = {**ours.kinds, LINT.name: LINT} if lint else ours.kinds
+    return check_spec(source, kinds=kinds, tools=tool_infos(ours), name=name)
+
+
+def wrong(path: Path) -> Compiled:
+    """Check one of the bad specs under its file's name; the plugin's kind is there if it is used."""
+    return checked(path, path.name, lint=b"kind: lint" in path.read_bytes())

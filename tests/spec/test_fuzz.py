@@ -6,12 +6,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loopspec.codec import decode, encode
-from loopspec.machine.model import Machine
-from loopspec.spec.diagnose import render_json, render_text
-from loopspec.spec.parse import Compiled
 from loopspec.spec.source import plain, read
 
+from .fuzz import sound
 from .kit import HERE, compiled
 
 EXCERPT = (HERE / "excerpt.yaml").read_text(encoding="utf-8")
@@ -125,33 +122,6 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
-
-
-def sound(result: Compiled) -> None:
-    """Either errors and no machine, or a machine whose every reference holds."""
-    render_text(result.diagnostics, {"spec.yaml": result.source})
-    render_json(result.diagnostics)
-    failed = any(d.severity == "error" for d in result.diagnostics)
-    assert (result.machine is None) == failed
-    for d in result.diagnostics:
-        assert d.fault and d.remedy and d.line >= 0 and "\n" not in d.fault + d.remedy
-    machine = result.machine
-    if machine is None:
-        return
-    assert decode(encode(machine), Machine) == machine
-    assert machine.states[machine.initial].parent == ""
-    for number, transition in enumerate(machine.transitions):
-        assert transition.id == number
-        assert number in machine.states[transition.source].transitions
-        assert transition.target is None or transition.target in machine.states
-    for path, state in machine.states.items():
-        assert state.path == path and state.parent in {"", *machine.states}
-        assert not state.kind or state.kind in machine.kinds
-        assert not state.model or state.model in machine.models
-        assert not state.prompt or state.prompt in machine.prompts
-        assert set(state.after) <= set(machine.timers)
-        assert (state.type == "compound") == bool(state.initial)
-        assert (state.type == "history") == bool(state.default)
 
 
 def paths(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

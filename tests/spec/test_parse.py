@@ -309,8 +309,8 @@ states:
       EVENT: {target: a, say: "{{ event.text }}"}
 """
     assert faults(body.replace("EVENT", "user.message")) == []
-    assert faults(body.replace("EVENT", "user.*")) == [("LS402", 5)]
-    assert faults(body.replace("EVENT", '"*"')) == [("LS402", 5)]
+    assert faults(body.replace("EVENT", "user.*")) == [("LS403", 5)]
+    assert faults(body.replace("EVENT", '"*"')) == [("LS403", 5)]
 
 
 def test_expressions_are_left_alone_while_names_are_wrong() -> None:
