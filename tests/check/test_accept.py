@@ -113,7 +113,7 @@ def test_in_a_state_that_is_never_entered_an_accept_may_wait() -> None:
     lost = ("gate.asked: questions", "gate.asked: ready")
     other = ("effect.lost: questions", "effect.lost: ready")
     state = ("kind: approval\n", "kind: approval\n        accept: {LS705: why, LS701: why}\n")
-    told, accepted = both(lost, other, state)
+    told, _ = both(lost, other, state)
     assert "LS790" not in told
 
 

@@ -51,14 +51,16 @@ REACHED = {
     "by after": "a: {after: {5m: b}}, b: {type: final}",
     "by done": "a: {initial: x, done: b, states: {x: {on: {user.message: y}}, y: {type: final}}}, "
     "b: {type: final}",
-    "by the default of a history": "a: {on: {user.message: b.back}}, b: {initial: x, on: {user.resumed: a}, "
+    "by the default of a history": "a: {on: {user.message: b.back}}, "
+    "b: {initial: x, on: {user.resumed: a}, "
     "states: {x: {on: {user.message: x}}, y: {on: {user.message: x}}, back: {type: history, target: y}}}",
     "as a region": "a: {type: parallel, on: {user.message: end}, states: {x: {on: {user.resumed: x}}, "
     "y: {on: {user.resumed: y}}}}, end: {type: final}",
     "as a region beside the target": "a: {on: {user.message: b.x}}, b: {type: parallel, "
     "on: {user.message: a}, states: {x: {on: {user.resumed: x}}, y: {initial: z, states: "
     "{z: {on: {user.resumed: z}}}}}}",
-    "from a state around": "a: {initial: x, on: {user.interrupted: a.y}, states: {x: {on: {user.message: end}}, "
+    "from a state around": "a: {initial: x, on: {user.interrupted: a.y}, "
+    "states: {x: {on: {user.message: end}}, "
     "y: {on: {user.message: end}}}}, end: {type: final}",
 }
 
@@ -261,7 +263,8 @@ COUNTED = {
         True,
     ),
     "a guard on the way out, tried before": (
-        "model.failed: [{guard: vars.n > 3, target: end}, {target: ask, actions: [{assign: {n: vars.n + 1}}]}]",
+        "model.failed: [{guard: vars.n > 3, target: end}, "
+        "{target: ask, actions: [{assign: {n: vars.n + 1}}]}]",
         True,
     ),
     "a guard on a var that only another route assigns": (
@@ -313,7 +316,9 @@ states:
   p:
     type: parallel
     states:
-      talk: {{kind: model, on: {{model.replied: end, model.failed: end, {ENDINGS}, budget.exhausted: end}}}}
+      talk:
+        kind: model
+        on: {{model.replied: end, model.failed: end, {ENDINGS}, budget.exhausted: end}}
       watch: {{on: {{user.resumed: again, model.failed: again}}, accept: {{LS712: never}}}}
   again: {{always: p}}
   end: {{type: final}}
@@ -326,7 +331,11 @@ states:
 
 def test_what_is_declared_is_used_in_each_way_there_is() -> None:
     used = """\
-inputs: {a: {type: string}, b: {type: int, default: 1}, c: {type: json, default: 1}, d: {type: int, default: 1}}
+inputs:
+  a: {type: string}
+  b: {type: int, default: 1}
+  c: {type: json, default: 1}
+  d: {type: int, default: 1}
 vars: {n: {type: int, default: 0}, m: {type: int, default: 0}, k: {type: int, default: 0}}
 initial: one
 states:

@@ -74,7 +74,8 @@ def test_a_secret_in_broken_yaml_is_not_shown_either() -> None:
         f"loopspec: 1\nname: x\n{key}: 3\nversion: {key}\nbudgets: {{usd: {key}}}\ninitial: {key}\n",
         f"loopspec: 1\nname: x\ndescription: !{key} y\n",
         f"loopspec: 1\nname: x\ndescription: &{key} y\n",
-        f"loopspec: 1\nname: x\nversion: 1.0.0\ninitial: a\nstates: {{a: {{on: {{user.message: {key}}}}}}}\n",
+        "loopspec: 1\nname: x\nversion: 1.0.0\ninitial: a\n"
+        f"states: {{a: {{on: {{user.message: {key}}}}}}}\n",
     )
     for text in broken:
         for form in ("text", "json", "github"):

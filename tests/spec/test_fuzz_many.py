@@ -75,7 +75,8 @@ def test_a_text_that_python_itself_cannot_compile_is_a_diagnostic(what: str) -> 
 
 def regions(count: int) -> str:
     states = "".join(f"      s{n}: {{on: {{user.resumed: p}}}}\n" for n in range(count))
-    return f"{HEAD}initial: p\nstates:\n  p:\n    type: parallel\n    on: {{user.message: p}}\n    states:\n{states}"
+    head = f"{HEAD}initial: p\nstates:\n  p:\n    type: parallel\n    on: {{user.message: p}}\n"
+    return f"{head}    states:\n{states}"
 
 
 def neighbours(count: int) -> str:
@@ -111,7 +112,7 @@ LARGE = {made.__name__: made for made in (regions, neighbours, slips, chain)}
 
 @pytest.mark.parametrize("shape", LARGE)
 def test_large_specs_of_awkward_shapes_take_seconds_not_minutes(shape: str) -> None:
-    """900 regions, 450 states in each of two regions, 1,800 misspelt names, 900 `always`: once minutes."""
+    """900 regions, 450 states in each of two, 1,800 misspelt names, 900 `always`: once minutes."""
     text = LARGE[shape](900)
     begun = time.process_time()
     sound(checked(text))
