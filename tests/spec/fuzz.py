@@ -1,7 +1,7 @@
 """A seeded mutator of specs: whatever it makes, the check answers with diagnostics or a machine.
 
-    python -m tests.spec.fuzz --count 20000 --seed 7 --jobs 2
-    python -m tests.spec.fuzz --seed 7 --only 1234        # one mutant again, shown
+    cd tests && python -m spec.fuzz --count 20000 --seed 7 --jobs 2
+    cd tests && python -m spec.fuzz --seed 7 --only 1234   # one mutant again, shown
 
 Rules of this file:
 1. Mutant `n` of a seed depends on nothing else, so that each finding can be made again alone.
