@@ -5,9 +5,10 @@ Rules of this file:
 2. What loopspec itself limits by default (a model's and a tool's deadlines) is not asked for.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Final
 
-from loopspec.check.flow import Flow, Knot
+from loopspec.check.flow import Flow, Knot, Way
 from loopspec.governance.globs import matches_text
 from loopspec.machine.model import Authority, Budgets, Kind, Machine, State, ToolDecl
 from loopspec.spec.diagnose import Diagnostics, Located, listing, quote
@@ -100,32 +101,48 @@ def _gates(found: Diagnostics, draft: Draft, working: list[tuple[State, Kind]]) 
 
 
 def _questions(found: Diagnostics, flow: Flow) -> None:
-    """Asked calls must come to a person before the model is called again."""
+    """Asked calls must come to a person, allowed ones to tools, before the model is called again."""
     machine = flow.machine
     asks = any(
         matches_text(g, t) for rule in machine.authority.ask for g in rule.tools for t in machine.tools
     )
-    if not asks or not any(k.rests == "approval" for k in machine.kinds.values()):
+    if asks and any(k.rests == "approval" for k in machine.kinds.values()):
+        for way in _after(flow, "gate.asked", lambda k: k.effect == "decide_calls"):
+            if not _meets(flow, way.ends, lambda k: k.rests == "approval"):
+                fault = f"the calls that {quote(way.start)} asks about never come to a person"
+                remedy = "lead `gate.asked` to a state of kind `approval`"
+                found.add("LS715", way.transition.place, fault, remedy)
+    if not any(k.effect == "run_tool" for k in machine.kinds.values()):
         return
-    gates = [p for p in flow.leaves if (k := machine.kind_of(p)) and k.effect == "decide_calls"]
-    for way in (way for gate in gates for way in flow.ways(gate)):
-        hears = any(covers(d, "gate.asked") for d in way.transition.on)
-        if not hears or flow.taken_before(way.start, way.transition, "gate.asked"):
+    runs = [*_after(flow, "gate.allowed", lambda k: k.effect == "decide_calls")]
+    runs += _after(flow, "approval.granted", lambda k: k.rests == "approval")
+    for way in runs:
+        if not _meets(flow, way.ends, lambda k: k.effect == "run_tool"):
+            fault = f"the calls that {quote(way.start)} lets run never come to a state of kind `tools`"
+            remedy = f"lead `{way.transition.on[0]}` to a state of kind `tools`"
+            found.add("LS713", way.transition.place, fault, remedy)
+
+
+def _after(flow: Flow, event: str, of: Callable[[Kind], bool]) -> Iterator[Way]:
+    """The ways that an ending of such states leads."""
+    for leaf in flow.leaves:
+        kind = flow.machine.kind_of(leaf)
+        if kind is None or not of(kind):
             continue
-        if way.ends and not _meets_a_person(flow, way.ends):
-            fault = f"the calls that {quote(way.start)} asks about never come to a person"
-            remedy = "lead `gate.asked` to a state of kind `approval`"
-            found.add("LS715", way.transition.place, fault, remedy)
+        for way in flow.ways(leaf):
+            hears = any(covers(d, event) for d in way.transition.on)
+            if hears and way.ends and not flow.taken_before(way.start, way.transition, event):
+                yield way
 
 
-def _meets_a_person(flow: Flow, starts: tuple[str, ...]) -> bool:
-    """Whether a state of kind `approval` can be reached without calling a model on the way."""
+def _meets(flow: Flow, starts: tuple[str, ...], wanted: Callable[[Kind], bool]) -> bool:
+    """Whether such a state can be reached without calling a model on the way."""
     seen: set[Knot] = set()
     queue: list[Knot] = list(starts)
     while queue:
         here = queue.pop()
         kind = flow.machine.kind_of(here) if isinstance(here, str) else None
-        if kind is not None and kind.rests == "approval":
+        if kind is not None and wanted(kind):
             return True
         if here in seen or (kind is not None and kind.effect == "call_model"):
             continue

@@ -1,12 +1,13 @@
 """`loopspec check`: what is wrong with a spec, before anything runs."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from loopspec.cli.output import standard_input
-from loopspec.errors import Exit
+from loopspec.errors import Exit, UsageError
 
 
 @click.command()
@@ -27,17 +28,28 @@ def check(ctx: click.Context, specs: tuple[str, ...], form: str, lenient: bool) 
     Exit code 52 if anything is found. A warning can be accepted where it stands, with a reason:
     `accept: {LS706: why it is right here}`.
     """
-    from loopspec.drivers import launch
     from loopspec.registry import installed
 
     registry = installed()
-    loaded = [
-        launch.load_text(standard_input(), registry) if spec == "-" else launch.load(spec, registry)
-        for spec in specs
-    ]
+    alone = len(specs) == 1 and form == "text"
+    loaded = [_load(spec, registry, alone) for spec in specs]
     show_diagnostics(loaded, form, lenient=lenient)
     wrong = any(x.machine is None or (x.diagnostics and not lenient) for x in loaded)
     ctx.exit(int(Exit.BAD_SPEC if wrong else Exit.OK))
+
+
+def _load(spec: str, registry: Any, alone: bool) -> Any:
+    """Read one spec; among others, or for a program, a missing file is a fault like any other."""
+    from loopspec.drivers import launch
+
+    if spec == "-":
+        return launch.load_text(standard_input(), registry)
+    try:
+        return launch.load(spec, registry)
+    except UsageError:
+        if alone:
+            raise
+        return launch.load_path(Path(spec), registry)
 
 
 def show_diagnostics(

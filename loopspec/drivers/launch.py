@@ -64,6 +64,8 @@ def find(spec: str) -> Path:
     found = shipped(spec)
     if found is not None:
         return found
+    if path.exists():
+        return path  # a directory, a pipe: reading it says so
     raise UsageError(
         f"there is no file `{spec}` and no shipped loop of that name",
         remedy=f"shipped loops: {', '.join(shipped_names())}",
@@ -93,11 +95,17 @@ def tool_infos(registry: Registry) -> dict[str, ToolInfo]:
 def load(spec: str, registry: Registry) -> Loaded:
     """Read and compile a spec; its faults are in the diagnostics. Raises `UsageError`."""
     path = find(spec)
-    name = spec if Path(spec).is_file() else path.name
+    name = spec if path == Path(spec) else path.name
     made: Compiled = check_spec(
         path, kinds=registry.kinds, tools=tool_infos(registry), name=name
     )
     return Loaded(made.machine, made.diagnostics, made.source, name, made.accepted)
+
+
+def load_path(path: Path, registry: Registry) -> Loaded:
+    """Read and compile the file of a spec; that it cannot be read is one of its faults."""
+    made = check_spec(path, kinds=registry.kinds, tools=tool_infos(registry), name=str(path))
+    return Loaded(made.machine, made.diagnostics, made.source, str(path), made.accepted)
 
 
 def load_text(text: str, registry: Registry, name: str = "<stdin>") -> Loaded:

@@ -91,6 +91,21 @@ SEEDED: dict[str, tuple[str, str, set[str]]] = {
         "gate.asked: streaming",
         {"LS715"},
     ),
+    "allowed calls that go back to the model": (
+        "gate.allowed: tool_running",
+        "gate.allowed: streaming",
+        {"LS713"},
+    ),
+    "granted calls that go back to the model": (
+        "approval.granted: tool_running",
+        "approval.granted: streaming",
+        {"LS713"},
+    ),
+    "an ending after which nothing is left to do": (
+        "          tools.settled: streaming\n",
+        "          tools.settled: {say: Done.}\n",
+        {"LS702"},
+    ),
     "two conversations side by side": (
         "    initial: streaming\n    on:\n      user.interrupted",
         "    type: parallel\n    on:\n      user.interrupted",
