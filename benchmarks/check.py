@@ -24,7 +24,7 @@ from loopspec.spec.parse import Compiled
 ROUNDS: Final = 9
 TIMES: Final = 10
 PLUS: Final = 1.0
-SIZES: Final = (300, 1_000, 2_400)
+SIZES: Final = (300, 1_000, 3_000)
 _HEAD: Final = """\
 loopspec: 1
 name: generated

@@ -135,8 +135,7 @@ def again(
     check_prompt(loaded, prompt)
 
     def first(session: Session) -> list[tuple[Kept, str]]:
-        extended: list[tuple[Kept, str]] = [(event, "person") for event in more]
-        return extended + first_events(session, prompt)
+        return first_events(session, prompt, more)
 
     async def begin() -> Any:
         return loaded, None, first

@@ -8,7 +8,7 @@ from loopspec.errors import UsageError
 from loopspec.events import BudgetExtended, HostWoke, Kept, UserMessage, UserResumed
 from loopspec.machine.dispatch import finished
 from loopspec.machine.rest import resting
-from loopspec.machine.step import accepted
+from loopspec.machine.step import accepted, routable
 from loopspec.spec.literals import count, duration, usd
 
 _READERS: Final = {"turns": count, "tokens": count, "usd": usd, "elapsed": duration}
@@ -30,19 +30,24 @@ def extensions(given: Sequence[str]) -> list[BudgetExtended]:
     return out
 
 
-def first_events(session: Session, prompt: str | None) -> list[tuple[Kept, str]]:
-    """The events that make a resting session go on: a message, a waking, or `user.resumed`.
+def first_events(
+    session: Session, prompt: str | None, more: Sequence[BudgetExtended] = ()
+) -> list[tuple[Kept, str]]:
+    """The events that make a resting session go on: budgets, a message, a waking, or `user.resumed`.
 
-    A session that was killed at work needs none: what is pending starts again by itself.
+    A session that was killed at work needs none: what is pending starts again by itself. One that an
+    extension moves needs no `user.resumed` after it.
     """
     machine, snapshot = session.machine, session.snapshot
     rest = resting(machine, snapshot)
-    out: list[tuple[Kept, str]] = []
+    out: list[tuple[Kept, str]] = [(event, "person") for event in more]
+    moved = bool(more) and "budget.extended" in routable(machine, snapshot)
     if rest is not None and rest.reason == "suspended":
         out.append((HostWoke(gap=max(0, session.clock.now() - snapshot.at)), "host"))
     elif (
         rest is not None
         and prompt is None
+        and not moved
         and rest.reason in ("interrupted", "failed", "stuck", "budget", "idle")
         and "user.resumed" in accepted(machine, snapshot)
     ):

@@ -182,7 +182,7 @@ states:
     kind: rollback
     accept: {LS706: it is finished once begun}
     on: {rollback.done: interrupted, rollback.partial: interrupted, rollback.failed: interrupted}
-  over_budget: {on: {budget.extended: working.resume}}
+  over_budget: {on: {budget.extended: working.resume, user.resumed: working.resume}}
 """
 
 
