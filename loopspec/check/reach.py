@@ -140,7 +140,7 @@ def _rests(flow: Flow, leaf: str) -> bool:
 def _always_circles(found: Diagnostics, flow: Flow) -> set[str]:
     """Report circles that nothing outside moves; gives back the leaves of those that never end."""
     endless: set[str] = set()
-    for circle in _circles_of(flow, lambda way: not way.transition.on):
+    for circle in _circles_of(flow, lambda way: not way.transition.on, work=False):
         first = min(circle.ways, key=lambda w: w.transition.id).transition
         through = listing(circle.leaves, 4)
         if all(_first_always(flow, leaf, circle) for leaf in circle.leaves):
@@ -181,7 +181,7 @@ def _spends_nothing(found: Diagnostics, flow: Flow, endings: dict[str, tuple[str
         costs = [_spends(e) for e in names] + ([{"elapsed"}] if timed else [])
         return any(not cost & declared for cost in costs)
 
-    for circle in _circles_of(flow, free):
+    for circle in _circles_of(flow, free, work=True):
         if all(not way.transition.on for way in circle.ways):
             continue  # the circle of `always` transitions has been reported
         if not any(_works(flow, leaf) for leaf in circle.leaves):
@@ -240,10 +240,13 @@ class _Circle:
         return frozenset(a.name for a in acts if a.do == "assign")
 
 
-def _circles_of(flow: Flow, counts: Callable[[Way], bool]) -> list[_Circle]:
-    """The circles of leaves over the ways that count, without those that come to an end."""
+def _circles_of(flow: Flow, counts: Callable[[Way], bool], *, work: bool) -> list[_Circle]:
+    """The circles of leaves over the ways that count, without those that come to an end.
+
+    `work`: something is done on the way round, so that the usage may change.
+    """
     ways = [w for leaf in flow.leaves for w in flow.ways(leaf) if w.ends and counts(w)]
-    ways = [w for c in _circles_over(flow, ways) for w in c.ways if not _comes_to_an_end(w, c)]
+    ways = [w for c in _circles_over(flow, ways) for w in c.ways if not _comes_to_an_end(w, c, work)]
     return _circles_over(flow, ways)
 
 
@@ -265,7 +268,7 @@ def _circles_over(flow: Flow, ways: list[Way]) -> list[_Circle]:
     return made
 
 
-def _comes_to_an_end(way: Way, circle: _Circle) -> bool:
+def _comes_to_an_end(way: Way, circle: _Circle, work: bool) -> bool:
     """Whether a guard reads what the circle changes: a var it assigns, or the usage.
 
     The way's own guard counts, and those of the alternatives that are tried before it.
@@ -273,7 +276,7 @@ def _comes_to_an_end(way: Way, circle: _Circle) -> bool:
     own = way.transition
     tried = [t for t in circle.flow.transitions(own.source) if t.on == own.on and t.id <= own.id]
     read = {name for transition in tried for name in read_by(transition.guard)}
-    if any(root == "usage" for root, _ in read):
+    if work and any(root == "usage" for root, _ in read):
         return True
     return bool({name for root, name in read if root == "vars"} & circle.assigned)
 

@@ -56,6 +56,11 @@ SEEDED: dict[str, tuple[str, str, set[str]]] = {
         "  briefing:\n    always:\n      - briefing\n",
         {"LS307", "LS314"},
     ),
+    "an always circle whose guard reads what does not change on the way": (
+        "  briefing:\n    always:\n",
+        "  briefing:\n    always:\n      - {guard: usage.turns == 0, target: briefing}\n",
+        {"LS711"},
+    ),
     "an undeclared model": ("model: main", "model: mian", {"LS202"}),
     "an unused model": (
         "models:\n",
