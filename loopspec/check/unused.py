@@ -7,6 +7,7 @@ Rules of this file:
 
 import json
 
+from loopspec.governance.globs import matches_text
 from loopspec.machine.guards import read_by
 from loopspec.machine.model import Action, Machine
 from loopspec.machine.texts import reads_of
@@ -33,6 +34,12 @@ def check_unused(found: Diagnostics, draft: Draft) -> None:
         if name not in offered:
             _say(found, tool.place, f"the tool {quote(name)} is never offered to a model")
     _names(found, machine)
+    rules = machine.authority
+    for rule in (*rules.allow, *rules.ask, *rules.deny):
+        named = any(not set("*?[") & set(glob) for glob in rule.tools)  # that is LS601
+        hits = any(matches_text(glob, tool) for glob in rule.tools for tool in machine.tools)
+        if machine.tools and not named and not hits:
+            _say(found, rule.place, "this rule matches no declared tool")
 
 
 def _say(found: Diagnostics, at: Located, fault: str) -> None:

@@ -91,6 +91,11 @@ SEEDED: dict[str, tuple[str, str, set[str]]] = {
         "  ask_person: {use: ask.person}\n  read_more: {use: files.read}\n",
         {"LS714"},
     ),
+    "a rule that matches no tool": (
+        '- {tools: ["*"], paths: [".git/**"',
+        '- {tools: ["sehll*"], paths: [".git/**"',
+        {"LS709"},
+    ),
     "questions that lead to the model": (
         "gate.asked: awaiting_approval",
         "gate.asked: streaming",
