@@ -66,9 +66,9 @@ class Secrets:
         self._found: list[tuple[Located, str, str]] = [
             (_place(source, m.start()), "", m[0]) for m in _formats(source)
         ]
-        lines = {at.line for at, _, _ in self._found}
+        told = [text for _, _, text in self._found]
         if root is not None:
-            self._found += [held for held in _held(root) if held[0].line not in lines]
+            self._found += [held for held in _held(root) if not any(t in held[2] for t in told)]
 
     def report(self, found: Diagnostics) -> None:
         """Report LS603 for every secret."""
@@ -96,7 +96,13 @@ class Secrets:
             return text
 
         return [
-            replace(d, fault=clean(d.fault), remedy=clean(d.remedy), hidden=d.hidden or d.line in lines)
+            replace(
+                d,
+                fault=clean(d.fault),
+                remedy=clean(d.remedy),
+                near=tuple(map(clean, d.near)),
+                hidden=d.hidden or d.line in lines,
+            )
             for d in told
         ]
 

@@ -7,6 +7,7 @@ import pytest
 from loopspec.check.spec import check_spec
 from loopspec.drivers.launch import tool_infos
 from loopspec.registry import installed
+from loopspec.spec.diagnose import render_text
 
 ROOT = Path(__file__).parents[2]
 LOOP = (ROOT / "specs" / "coding-agent.yaml").read_text(encoding="utf-8")
@@ -150,3 +151,13 @@ def test_a_sown_defect_is_found(what: str) -> None:
     old, new, wanted = SEEDED[what]
     assert LOOP.count(old) >= 1, f"{old!r} stands no longer in the loop"
     assert codes(LOOP.replace(old, new, 1)) == wanted
+
+
+def test_two_secrets_in_one_line_are_both_said_and_neither_is_shown() -> None:
+    params = "params: {a: ghp_0123456789abcdefghijABCDEFGHIJ456789, password: correct-horse}"
+    text = LOOP.replace("retry: {attempts: 5, base: 1s, cap: 60s}", params, 1)
+    registry = installed()
+    made = check_spec(text, kinds=registry.kinds, tools=tool_infos(registry), name="spec.yaml")
+    assert [d.code for d in made.diagnostics] == ["LS603", "LS603"]
+    shown = render_text(made.diagnostics, {"spec.yaml": text})
+    assert "ghp_" not in shown and "correct-horse" not in shown
