@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from loopspec.hooks import ToolFailed
 from loopspec.tools import tree
 from loopspec.tools.aside import settled
@@ -164,7 +162,7 @@ async def _talk(child: asyncio.subprocess.Process, stdin: bytes | None) -> None:
 
 
 async def _end(
-    child: asyncio.subprocess.Process, root: psutil.Process | None, pipe: _Pipe, mark: str
+    child: asyncio.subprocess.Process, root: tree.Root, pipe: _Pipe, mark: str
 ) -> int:
     left = await asyncio.to_thread(tree.end, root, mark)
     with suppress(TimeoutError):  # a child the kernel cannot end must not hold us

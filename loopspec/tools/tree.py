@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 import psutil
@@ -23,26 +24,44 @@ _ROUNDS: Final = 5
 _GONE: Final = (psutil.NoSuchProcess, psutil.ZombieProcess)
 
 
-def root_of(pid: int) -> psutil.Process | None:
-    """The process that has just been started, with its start time; None when it is over already."""
+@dataclass(frozen=True)
+class Root:
+    """A call's child, which leads a session of its own.
+
+    `process` is None when it was over, and its pid free, before anybody could look: a child that only
+    starts others in the background may be. Its session still has its number then.
+    """
+
+    pid: int
+    process: psutil.Process | None
+
+    @property
+    def session(self) -> int:
+        """The session's number, 0 when it is gone for certain.
+
+        While a session has members its number is no new process's pid; so if somebody else has the
+        pid, the session is gone and the number says nothing.
+        """
+        ours = self.process is not None and self.process.is_running()
+        return self.pid if ours or not psutil.pid_exists(self.pid) else 0
+
+
+def root_of(pid: int) -> Root:
+    """The process that has just been started, with its start time."""
     try:
-        return psutil.Process(pid)
+        return Root(pid, psutil.Process(pid))
     except psutil.Error:
-        return None
+        return Root(pid, None)
 
 
-def members(root: psutil.Process | None, mark: str) -> list[psutil.Process]:
+def members(root: Root | None, mark: str) -> list[psutil.Process]:
     """The living processes of the call whose child is or was `root`, without zombies."""
     found: dict[int, psutil.Process] = {}
-    session = 0
-    if root is not None:
+    session = root.session if root is not None else 0
+    if root is not None and root.process is not None:
         with suppress(*_GONE, psutil.AccessDenied):
-            for process in [root, *root.children(recursive=True)]:
+            for process in [root.process, *root.process.children(recursive=True)]:
                 found[process.pid] = process
-        # While a session has members its number is no new process's pid; so if somebody else has
-        # the pid, the session is gone and the number says nothing.
-        if root.is_running() or not psutil.pid_exists(root.pid):
-            session = root.pid
     for process in psutil.process_iter():
         if process.pid not in found and (
             _in_session(process.pid, session) or _marked(process, mark)
@@ -72,7 +91,7 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
-def end(root: psutil.Process | None, mark: str, grace: float = GRACE) -> int:
+def end(root: Root | None, mark: str, grace: float = GRACE) -> int:
     """End every member; blocks for at most `grace` plus a few seconds. Gives back how many."""
     ended: set[int] = set()
     living = members(root, mark)
@@ -91,7 +110,7 @@ def end(root: psutil.Process | None, mark: str, grace: float = GRACE) -> int:
     return len(ended)
 
 
-def _kill_group(living: list[psutil.Process], root: psutil.Process | None) -> None:
+def _kill_group(living: list[psutil.Process], root: Root | None) -> None:
     """Kill the group at once, so that none of it can start another in between."""
     if root is None:
         return

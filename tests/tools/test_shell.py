@@ -12,6 +12,7 @@ import pytest
 from kit import Shown
 
 from loopspec.hooks import ToolFailed
+from loopspec.tools import tree
 from loopspec.tools.orphans import end_call
 from loopspec.tools.shell import RUN, environment
 from loopspec.tools.supervise import Run, run_tool
@@ -152,6 +153,18 @@ def test_a_process_without_the_mark_is_ended_by_its_session(shown: Shown) -> Non
         "[1 background process was still running and ended]\nexit code 0"
     )
     assert not lives(wait_for(shown.workdir / "pid"))
+
+
+def test_a_child_that_was_over_before_anybody_looked_still_has_its_session(tmp_path: Path) -> None:
+    """Its pid is free by then; what it left without the mark must be found by the session's number."""
+    command = f"env -i sleep 600 & echo $! > {tmp_path}/pid"
+    child = subprocess.Popen(["/bin/sh", "-c", command], start_new_session=True)
+    child.wait()
+    root = tree.root_of(child.pid)
+    assert root == tree.Root(child.pid, None)
+    left = wait_for(tmp_path / "pid")
+    assert tree.end(root, "no-call:") == 1
+    assert not lives(left)
 
 
 def test_a_grandchild_that_holds_the_pipe_does_not_hang(shown: Shown) -> None:
