@@ -134,7 +134,8 @@ class Snapshot(_Part, frozen=True):
 
     `configuration` holds every active state path, ancestors included, in document order; `entered`
     when each was entered (UTC µs). `kept_timers` are due times kept over a suspension.
-    `compactions` counts since the last reply. `chosen` is the boundary a person wants back.
+    `compactions` counts since the last reply; `compacted` is the seq of the entry whose step did the
+    newest `Replace` of the view (-1: none did). `chosen` is the boundary a person wants back.
     `stuck` says why nothing can move (empty: it can). `spent` names the exhausted budget.
     """
 
@@ -164,6 +165,7 @@ class Snapshot(_Part, frozen=True):
     marks: dict[str, int] = {}
     chosen: str = ""
     compactions: int = 0
+    compacted: int = -1
     spent: str = ""
     stuck: str = ""
 

@@ -9,7 +9,7 @@ Rules of this file:
 
 import json
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import msgspec
 
@@ -60,50 +60,72 @@ class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def extend(items: tuple[Item, ...], entry: Entry) -> tuple[Item, ...]:
     """The view after `entry`, given the view before it."""
     out = list(items)
+    apply(out, entry)
+    return tuple(out)
+
+
+def apply(out: list[Item], entry: Entry) -> None:
+    """Change the view `out` by what `entry` did to it; costs no more however long the view is."""
     for n, op in enumerate(entry.record.view):
         key = f"{entry.seq}.{n}"
-        match op:
-            case AddUser(text=text):
-                if not text and isinstance(entry.event, UserMessage):
-                    text = entry.event.text
-                out.append(Item(id=key, role="user", text=text, tokens=estimate(text)))
-            case AddText(text=text):
-                out.append(Item(id=key, role="note", text=text, tokens=estimate(text)))
-            case AddReply(calls=calls):
-                out.append(_reply(key, entry, calls))
-            case AddPartial():
-                text = _partial_text(entry)
-                if text.strip():
-                    out.append(
-                        Item(id=key, role="assistant", text=text, partial=True, tokens=estimate(text))
-                    )
-            case AddResult(call=call, tool=tool, text=given, status=status):
-                text = given if given is not None else ""
-                if given is None and isinstance(entry.event, ToolAnswered):
-                    text, status = entry.event.output, entry.event.status
-                out.append(
-                    Item(
-                        id=key,
-                        role="result",
-                        text=text,
-                        call=call,
-                        tool=tool,
-                        status=status,
-                        tokens=estimate(text),
-                    )
-                )
-            case Replace():
-                out = _replace(key, entry, out)
-    return tuple(out)
+        if isinstance(op, Replace):
+            out[:] = _replace(key, entry, out)
+        elif (made := _made(key, entry, op)) is not None:
+            out.append(made)
 
 
 def fold(entries: Iterable[Entry]) -> tuple[Item, ...]:
     """The view after all of `entries`."""
-    items: tuple[Item, ...] = ()
+    items: list[Item] = []
     for entry in entries:
-        if entry.record.view:
-            items = extend(items, entry)
-    return items
+        apply(items, entry)
+    return tuple(items)
+
+
+def added(entry: Entry, key: str) -> Item | None:
+    """The item called `key`, made from the one entry it stands in; None if it is not there.
+
+    Every item stands whole in one entry, whatever stands around it in the view.
+    """
+    for n, op in enumerate(entry.record.view):
+        if key == f"{entry.seq}.{n}":
+            return _summary(key, entry) if isinstance(op, Replace) else _made(key, entry, op)
+    return None
+
+
+def _made(
+    key: str, entry: Entry, op: AddUser | AddText | AddReply | AddPartial | AddResult
+) -> Item | None:
+    """The item that a change of the view adds, None if there is nothing to show."""
+    match op:
+        case AddUser(text=text):
+            if not text and isinstance(entry.event, UserMessage):
+                text = entry.event.text
+            return Item(id=key, role="user", text=text, tokens=estimate(text))
+        case AddText(text=text):
+            return Item(id=key, role="note", text=text, tokens=estimate(text))
+        case AddReply(calls=calls):
+            return _reply(key, entry, calls)
+        case AddPartial():
+            text = _partial_text(entry)
+            if not text.strip():
+                return None
+            return Item(id=key, role="assistant", text=text, partial=True, tokens=estimate(text))
+        case AddResult():
+            return _result(key, entry, op)
+        case _:
+            assert_never(op)
+
+
+def _result(key: str, entry: Entry, op: AddResult) -> Item:
+    """The item of a call's result: the tool's own answer, unless the step itself gave one."""
+    text, status = op.text or "", op.status
+    if op.text is None and isinstance(entry.event, ToolAnswered):
+        text, status = entry.event.output, entry.event.status
+    size = estimate(text)
+    return Item(
+        id=key, role="result", text=text, call=op.call, tool=op.tool, status=status, tokens=size
+    )
 
 
 def _reply(key: str, entry: Entry, calls: tuple[str, ...]) -> Item:
@@ -132,17 +154,21 @@ def _replace(key: str, entry: Entry, items: list[Item]) -> list[Item]:
     event = entry.event
     assert isinstance(event, ContextCompacted), "Replace stands only beside context.compacted"
     drop = set(event.drop)
-    summary = Item(id=key, role="summary", text=event.summary, tokens=estimate(event.summary))
     out: list[Item] = []
     placed = False
     for item in items:
-        if item.id in drop:
-            if not placed:
-                out.append(summary)
-                placed = True
-            continue
-        out.append(item)
+        if item.id not in drop:
+            out.append(item)
+        elif not placed:
+            out.append(_summary(key, entry))
+            placed = True
     return out
+
+
+def _summary(key: str, entry: Entry) -> Item:
+    """The item that stands in for what a compaction removed."""
+    text = entry.event.summary if isinstance(entry.event, ContextCompacted) else ""
+    return Item(id=key, role="summary", text=text, tokens=estimate(text))
 
 
 def provider_messages(items: Iterable[Item], system: str) -> list[dict[str, Any]]:

@@ -5,17 +5,19 @@ Rules of this file:
 2. **Claim before the irreversible.** `effect.claimed` is committed before such an effect starts.
 3. First run, retry and recovery enter by one door: what is pending in the snapshot is started.
 4. One task moves the session; performers only hand in events.
+5. Nothing is looked at, moved or started without the session's lease (see `lease`).
 """
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias
 
 from loopspec.drivers.answers import checked
 from loopspec.drivers.crew import Crew, in_words
 from loopspec.drivers.door import Door
-from loopspec.drivers.lock import SessionLock
+from loopspec.drivers.lease import Tenure
 from loopspec.drivers.recovery import decide_recovery, needs_claim
 from loopspec.drivers.session import Session
 from loopspec.drivers.world import LocalWorld
@@ -48,13 +50,17 @@ First: TypeAlias = Events | Callable[[Session], Events]
 class LocalDriver:
     """Runs a session until it rests and nobody has anything more to say."""
 
-    def __init__(self, session: Session, registry: Registry, door: Door) -> None:
-        """`registry` brings performers and tools, `door` shows and asks."""
+    def __init__(
+        self, session: Session, registry: Registry, door: Door, tenure: Tenure | None = None
+    ) -> None:
+        """`registry` brings performers and tools, `door` shows and asks; `tenure` is a test's seam."""
         self.session = session
         self._crew = Crew(registry, session.machine)
         self._door = door
         self._world = LocalWorld(session, registry.tools, self._watch, door.people)
-        self._queue: asyncio.Queue[Told] = asyncio.Queue()
+        self._tenure = tenure or Tenure(session.store, session.id, session.clock)
+        self._queue: deque[Told] = deque()
+        self._woken = asyncio.Event()  # something may have happened that the loop waits for
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._side: set[asyncio.Task[Any]] = set()
         self._asking: asyncio.Task[Kept | None] | None = None
@@ -74,13 +80,14 @@ class LocalDriver:
         if self._ended:
             raise LoopspecError(OVER)
         done: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait((event, by, done))
+        self._put((event, by, done))
         return await done
 
     def stop(self, rest: Rest) -> None:
         """Leave the loop as soon as possible; the session stays as the journal has it."""
         if not self._stop.done():
             self._stop.set_result(rest)
+        self._woken.set()
 
     async def run(self, first: First = (), step: Step | None = None) -> Rest:
         """Run until rest. `first` are events to hand in at once, or a function that looks at the
@@ -89,8 +96,8 @@ class LocalDriver:
         Raises `LoopspecError` when another process runs the session, `StoreError` when an entry
         cannot be written: nothing was done after the last entry.
         """
-        lock = SessionLock(self.session.store.directory, self.session.id)
-        lock.take()
+        self.session.token = await self._tenure.take(lambda why: self._watch(Progress(text=why)))
+        beating = asyncio.create_task(self._tenure.keep(self._fail))
         whole = False
         try:
             self._still_here()
@@ -110,9 +117,18 @@ class LocalDriver:
             try:
                 await self._shutdown(whole)
             finally:
-                lock.free()
+                beating.cancel()
+                self.session.token = 0
+                self._tenure.free()
         after = resting(self.session.machine, self.session.snapshot)
         return after if after is not None and after.reason in CLOSED else rest
+
+    def _fail(self, err: LoopspecError) -> None:
+        """Leave the loop because of a fault that none of its own steps has met."""
+        if not self._stop.done():
+            self._stop.set_exception(err)
+            self._stop.exception()  # `run` raises it, unless something else has ended it first
+        self._woken.set()
 
     def _still_here(self) -> None:
         """Between loading and locking another process may have moved the session."""
@@ -133,7 +149,7 @@ class LocalDriver:
             if (said := self._said()) is not None:
                 await self._accept(said, "person", None)
                 continue
-            if self._queue.empty():
+            if not self._queue:
                 rest = resting(self.session.machine, self.session.snapshot)
                 if rest is not None and rest.reason in CLOSED:
                     return rest
@@ -172,23 +188,29 @@ class LocalDriver:
         if rest is not None and self._asking is None:
             self._asked = rest
             self._asking = asyncio.create_task(self._door.at_rest(self.session, rest))
+            self._asking.add_done_callback(lambda _: self._woken.set())
+
+    def _put(self, told: Told) -> None:
+        """Hand an event to the loop."""
+        self._queue.append(told)
+        self._woken.set()
 
     async def _next(self) -> Told | None:
         """The next event, or None when a timer is due, a question is answered or we must stop."""
-        with contextlib.suppress(asyncio.QueueEmpty):
-            return self._queue.get_nowait()
-        getter = asyncio.create_task(self._queue.get())
-        waits: set[asyncio.Future[Any]] = {getter, self._stop}
-        if self._asking is not None:
-            waits.add(self._asking)
-        try:
-            await asyncio.wait(
-                waits, timeout=self._until_due(), return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            if not getter.done():
-                getter.cancel()
-        return getter.result() if getter.done() and not getter.cancelled() else None
+        if not self._queue:
+            self._woken.clear()
+            if self._stop.done() or (self._asking is not None and self._asking.done()):
+                return None
+            due = self._until_due()
+            if due is None:
+                await self._woken.wait()
+            else:
+                alarm = asyncio.get_running_loop().call_later(due, self._woken.set)
+                try:
+                    await self._woken.wait()
+                finally:
+                    alarm.cancel()
+        return self._queue.popleft() if self._queue else None
 
     async def _accept(
         self, event: Kept, by: str, done: "asyncio.Future[Step] | None"
@@ -263,7 +285,7 @@ class LocalDriver:
             self._tasks.pop(effect.id, None)
             if done.cancelled():  # before its first step: nothing of it has begun
                 never = EffectCancelled(effect=effect.id, started=False)
-                self._queue.put_nowait((never, "driver", None))
+                self._put((never, "driver", None))
 
         task.add_done_callback(over)
 
@@ -280,6 +302,8 @@ class LocalDriver:
         try:
             if needs_claim(self.session.machine, effect) and not claimed:
                 await self.tell(EffectClaimed(effect=effect.id), "driver")
+            if not await self._ours():
+                return
             started = True
             self._watch(EffectStarted(effect=effect.id, what=in_words(effect)))
             given = await self._crew.of(effect).perform(effect, self._world)
@@ -290,7 +314,16 @@ class LocalDriver:
             answer = EffectFailed(effect=effect.id, reason=str(err))
         except BaseException as err:  # a plugin's own code, `sys.exit` included
             answer = EffectFailed(effect=effect.id, reason=f"{type(err).__name__}: {err}")
-        self._queue.put_nowait((answer, self._crew.name(effect), None))
+        self._put((answer, self._crew.name(effect), None))
+
+    async def _ours(self) -> bool:
+        """Whether an effect may start: not once the lease is lost, or nobody can tell."""
+        try:
+            await self._tenure.sure()
+        except LoopspecError as err:
+            self._fail(err)
+            return False
+        return True
 
     async def _cancel(self, target: str) -> None:
         """Stop an effect; one that does not stop in time is reported as lost."""
@@ -301,7 +334,7 @@ class LocalDriver:
         _, late = await asyncio.wait({task}, timeout=CANCEL_GRACE)
         if late:
             reason = f"it did not stop within {CANCEL_GRACE:.0f} s of being cancelled"
-            self._queue.put_nowait((EffectLost(effect=target, reason=reason), "driver", None))
+            self._put((EffectLost(effect=target, reason=reason), "driver", None))
 
     # ------------------------------------------------------------ start and end
 
@@ -353,8 +386,8 @@ class LocalDriver:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=CANCEL_GRACE)
-        while not self._queue.empty():
-            event, by, done = self._queue.get_nowait()
+        while self._queue:
+            event, by, done = self._queue.popleft()
             if done is not None and not done.done():
                 done.set_exception(LoopspecError(OVER))
                 done.exception()

@@ -3,18 +3,22 @@
 Rules of this file:
 1. **Write, then act.** `accept` gives back a step only after its entry is committed.
 2. Nothing secret is written: texts are redacted here, before they become events.
-3. The snapshot is a cache: loading checks it against the head, `verify` walks the whole chain.
+3. The snapshot is a cache: loading checks it against the head and the newest entry, the view is read
+   when it is needed (see `view`), `verify` walks the whole chain.
 """
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
 
 from loopspec.codec import args_hash, decode, decode_snapshot, digest, encode
-from loopspec.context.transcript import Item, extend
+from loopspec.context.transcript import Item
 from loopspec.drivers.clean import clean
+from loopspec.drivers.view import View, load_view, replaces
 from loopspec.errors import Conflict, Damaged, LoopspecError, NotFound
 from loopspec.events import Kept, ModelReplied, SessionStarted, Stamped, ToolAnswered, name_of
 from loopspec.governance.redact import Redactor
@@ -24,7 +28,7 @@ from loopspec.journal.fold import Recomputed, advance, empty
 from loopspec.machine.model import FORMAT, Machine
 from loopspec.machine.step import REFUSED, Step, step
 from loopspec.snapshot import Call, Snapshot
-from loopspec.stores.base import Append, Store
+from loopspec.stores.base import Append, Head, Store
 
 
 class Clock(Protocol):
@@ -47,11 +51,13 @@ class Session:
         self.store = store
         self.machine = machine
         self.snapshot = snapshot
-        self.items: tuple[Item, ...] = ()
         self.clock = clock
         self.redactor = redactor
         self.last_entry: Entry | None = None
+        self.token = 0  # of the lease, while a driver holds it
         self._hash = GENESIS
+        self._view: View | None = View()  # None: not read yet
+        self._look = False
         self._awake_base = snapshot.awake - clock.awake()
         self._args: dict[str, str] = {}
 
@@ -88,27 +94,35 @@ class Session:
     ) -> "Session":
         """Open a session as its head says; raises `NotFound` or `Damaged`.
 
-        Every entry is held against its chain, because what the model will see is folded from them;
-        `look` leaves that out, so that a person can look at what is damaged.
+        The head, its snapshot and the newest entry are held against each other; what the model will see
+        is read, and checked, when it is first needed. So this costs the same however long the session
+        is. `look` leaves the checks out, so that a person can look at what is damaged.
         """
         head = store.head(session)
         if head is None:
             raise Damaged("the session has no entries", place=f"session {session}")
         snapshot = read_snapshot(head.snapshot, session)
-        machine = load_machine(store, snapshot.machine)
-        self = cls(store, machine, snapshot, clock, redactor)
-        last: Entry | None = None
-        items: tuple[Item, ...] = ()
-        rows = store.entries(session)
-        for last in map(read, rows) if look else check(rows, session):
-            if last.record.view:
-                items = extend(items, last)
+        self = cls(store, load_machine(store, snapshot.machine), snapshot, clock, redactor)
         if not look:
+            newest = list(islice(check(store.entries(session, head.seq), session, head.seq), 2))
+            last = newest[-1] if newest else None
             check_head(last, head.seq, head.hash, session)
-        if last is not None and not look and last.snapshot != digest(head.snapshot):
-            raise Damaged("the stored snapshot is not the head's", place=f"session {session}")
-        self.items, self._hash = items, head.hash
+            if last is None or last.snapshot != digest(head.snapshot):
+                raise Damaged("the stored snapshot is not the head's", place=f"session {session}")
+        self._view, self._hash, self._look = None, head.hash, look
         return self
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """What the model sees, read now if it was not yet; raises `Damaged`."""
+        return self.view().items
+
+    def view(self) -> View:
+        """The view, read now if it was not yet; raises `Damaged`."""
+        if self._view is None:
+            head = Head(self.id, self.snapshot.seq, self._hash, b"")
+            self._view = load_view(self.store, head, self.snapshot.compacted, look=self._look)
+        return self._view
 
     async def accept(
         self, event: Kept, by: str, blobs: Mapping[str, bytes] | None = None
@@ -124,14 +138,25 @@ class Session:
             by=by,
             event=clean(event, self.redactor),
         )
+        if self._view is None:  # before anything is written: a damaged view must not be added to
+            await asyncio.to_thread(self.view)
         made = step(self.machine, self.snapshot, stamped)
         if made.outcome == REFUSED:
             note = {"at": stamped.at, "event": name_of(event), "by": by, "why": made.refusal}
             await asyncio.to_thread(self.store.refuse, self.id, encode(note))
             return made
-        entry, item = prepared(self.machine, self.snapshot, made, stamped, self._hash, blobs or {})
+        view = self.view()
+        entry, item = prepared(
+            self.machine, self.snapshot, made, stamped, self._hash, blobs or {}, self.token
+        )
+        if replaces(entry):  # seldom, and only now is known what stays
+            index = view.index_after(entry)
+            made = msgspec.structs.replace(made, blobs={**made.blobs, digest(index): index})
+            entry, item = prepared(
+                self.machine, self.snapshot, made, stamped, self._hash, blobs or {}, self.token
+            )
         try:
-            await asyncio.wrap_future(self.store.append(item))
+            await written(self.store.append(item))
         except Conflict as err:
             raise Conflict(
                 "another process has moved this session; nothing was written here",
@@ -139,8 +164,7 @@ class Session:
                 remedy="let it finish, or end it, then resume",
             ) from err
         self.snapshot, self._hash = made.snapshot, entry.hash
-        if entry.record.view:
-            self.items = extend(self.items, entry)
+        view.apply(entry)
         self.last_entry = entry
         return made
 
@@ -163,6 +187,13 @@ class Session:
         return found
 
 
+async def written(future: "Future[None]") -> None:
+    """Wait until an entry is committed; raises what the store says."""
+    if not future.done():
+        await asyncio.wrap_future(future)
+    future.result()
+
+
 def prepared(
     machine: Machine,
     old: Snapshot,
@@ -170,8 +201,9 @@ def prepared(
     stamped: Stamped,
     prev: str,
     blobs: Mapping[str, bytes],
+    token: int = 0,
 ) -> tuple[Entry, Append]:
-    """The sealed entry of an accepted step, and what a store has to write for it."""
+    """The sealed entry of an accepted step, and what a store has to write for it under a lease's token."""
     entry = make_entry(
         old=old,
         new=made.snapshot,
@@ -190,6 +222,7 @@ def prepared(
         entry=encode(entry),
         snapshot=encode(made.snapshot),
         blobs={**made.blobs, **blobs},
+        token=token,
     )
 
 

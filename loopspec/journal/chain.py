@@ -67,9 +67,14 @@ def read(data: bytes) -> Entry:
         raise Damaged(f"the bytes are no journal entry: {err}") from None
 
 
-def check(rows: Iterable[bytes], session: str) -> Iterator[Entry]:
-    """The entries, each checked against its predecessor; raises `Damaged` naming the first bad one."""
-    prev, seq = GENESIS, 0
+def check(rows: Iterable[bytes], session: str, start: int = 0) -> Iterator[Entry]:
+    """The entries, each checked against its predecessor; raises `Damaged` naming the first bad one.
+
+    `start` is the sequence of the first of `rows`; from 0 on, the whole chain is checked, else what
+    comes before is not looked at.
+    """
+    prev: str | None = GENESIS if start == 0 else None
+    seq = start
     for data in rows:
         where = f"session {session}, entry {seq}"
         try:
@@ -80,7 +85,7 @@ def check(rows: Iterable[bytes], session: str) -> Iterator[Entry]:
             raise Damaged(f"the entry belongs to session {entry.session}", place=where)
         if entry.seq != seq:
             raise Damaged(f"entry {entry.seq} stands where {seq} should be", place=where)
-        if entry.prev != prev:
+        if prev is not None and entry.prev != prev:
             raise Damaged("the previous hash does not match: dropped or swapped", place=where)
         if seal(entry).hash != entry.hash or encode(entry) != data:
             raise Damaged("the entry's own hash does not match: it was edited", place=where)

@@ -79,6 +79,7 @@ class Draft:
         self.marks = dict(old.marks)
         self.chosen = old.chosen
         self.compactions = old.compactions
+        self.compacted = old.compacted
         self.spent = old.spent
         self.stuck = old.stuck
         self.fixed: dict[str, Any] = {}
@@ -181,6 +182,7 @@ class Draft:
             marks=self.marks,
             chosen=self.chosen,
             compactions=self.compactions,
+            compacted=self.compacted,
             spent=self.spent,
             stuck=self.stuck,
             **self.fixed,

@@ -248,6 +248,7 @@ def _answered(draft: Draft, event: Answer, pending: Pending) -> None:
         case ContextCompacted():
             before = draft.usage.context
             draft.view.append(Replace())
+            draft.compacted = draft.seq
             saved = max(0, event.before - event.after)
             draft.usage = msgspec.structs.replace(draft.usage, context=max(0, before - saved))
             draft.compactions += 1
