@@ -56,15 +56,19 @@ def _reply(event: ModelReplied, redactor: Redactor) -> ModelReplied:
 def _texts(value: S, redactor: Redactor) -> S:
     """A struct with every text cleaned, those inside lists and parts too."""
     changes: dict[str, Any] = {}
-    for field in msgspec.structs.fields(value):
-        old = getattr(value, field.name)
-        if field.name in OURS and isinstance(old, str):
+    args = isinstance(value, ProposedCall)
+    for name in value.__struct_fields__:
+        old = getattr(value, name)
+        if isinstance(old, str):
+            if not old or name in OURS or (args and name == "args"):
+                continue
+            new: Any = redactor.text(whole(old))
+        elif isinstance(old, list | msgspec.Struct):
+            new = _any(old, redactor)
+        else:
             continue
-        if isinstance(value, ProposedCall) and field.name == "args":
-            continue
-        new = _any(old, redactor)
         if new != old:
-            changes[field.name] = new
+            changes[name] = new
     return msgspec.structs.replace(value, **changes) if changes else value
 
 

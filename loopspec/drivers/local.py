@@ -97,10 +97,11 @@ class LocalDriver:
         cannot be written: nothing was done after the last entry.
         """
         self.session.token = await self._tenure.take(lambda why: self._watch(Progress(text=why)))
-        beating = asyncio.create_task(self._tenure.keep(self._fail))
+        beating = asyncio.create_task(self._tenure.keep(self._fail, self._woken.set))
         whole = False
         try:
             self._still_here()
+            self._world.begin()
             if step is not None:
                 self._shown()
                 self._act(step.effects)
@@ -109,6 +110,7 @@ class LocalDriver:
                 await self._recover()
                 self.recovering = False
             if not self._stop.done():
+                await self._fire_due()  # they were due before anybody said anything
                 for event, by in first(self.session) if callable(first) else first:
                     await self._accept(event, by, None)
             rest = await self._loop()
@@ -241,30 +243,31 @@ class LocalDriver:
         """A settled effect's open stream needs no keeping."""
         effect = getattr(event, "effect", "")
         if effect and effect not in self.session.snapshot.pending:
-            self.session.store.drop_partial(self.session.id, effect)
+            self._world.forget(effect)
 
     # ------------------------------------------------------------ timers
 
     async def _fire_due(self) -> None:
-        """Fire every timer whose time has come."""
-        while (due := self._first_due()) is not None and due[0] <= 0:
-            await self._accept(TimerFired(timer=due[1], late=-due[0]), "timer", None)
+        """Fire what is due now, the longest due first; what that arms is looked at the next time."""
+        for left, key in self._waits():
+            if left > 0:
+                return
+            late = next((-left for left, armed in self._waits() if armed == key), -1)
+            if late >= 0:  # an earlier one may have disarmed it
+                await self._accept(TimerFired(timer=key, late=late), "timer", None)
 
-    def _first_due(self) -> tuple[int, str] | None:
-        """Microseconds until the first timer, and its id."""
+    def _waits(self) -> list[tuple[int, str]]:
+        """Microseconds until each timer is due, and its id, the first one first."""
         session = self.session
-        awake = session.awake_now()
-        now = session.clock.now()
-        waits = [
-            (t.due - (now if t.clock == "wall" else awake), t.id)
-            for t in session.snapshot.timers.values()
-        ]
-        return min(waits) if waits else None
+        if not session.snapshot.timers:
+            return []
+        now = {"wall": session.clock.now(), "awake": session.awake_now()}
+        return sorted((t.due - now[t.clock], t.id) for t in session.snapshot.timers.values())
 
     def _until_due(self) -> float | None:
         """Seconds until the first timer; looked at again within the hour, for clocks that jump."""
-        due = self._first_due()
-        return None if due is None else min(max(0.0, due[0] / 1e6), 3600.0)
+        waits = self._waits()
+        return min(max(0.0, waits[0][0] / 1e6), 3600.0) if waits else None
 
     # ------------------------------------------------------------ effects
 
@@ -302,7 +305,7 @@ class LocalDriver:
         try:
             if needs_claim(self.session.machine, effect) and not claimed:
                 await self.tell(EffectClaimed(effect=effect.id), "driver")
-            if not await self._ours():
+            if not await self._tenure.sure(self._fail):
                 return
             started = True
             self._watch(EffectStarted(effect=effect.id, what=in_words(effect)))
@@ -315,15 +318,6 @@ class LocalDriver:
         except BaseException as err:  # a plugin's own code, `sys.exit` included
             answer = EffectFailed(effect=effect.id, reason=f"{type(err).__name__}: {err}")
         self._put((answer, self._crew.name(effect), None))
-
-    async def _ours(self) -> bool:
-        """Whether an effect may start: not once the lease is lost, or nobody can tell."""
-        try:
-            await self._tenure.sure()
-        except LoopspecError as err:
-            self._fail(err)
-            return False
-        return True
 
     async def _cancel(self, target: str) -> None:
         """Stop an effect; one that does not stop in time is reported as lost."""
@@ -362,7 +356,7 @@ class LocalDriver:
                 ready.append(key)
                 continue
             await self._accept(verdict, "recovery", None)
-            self.session.store.drop_partial(self.session.id, key)
+            self._world.forget(key)
             pending = self.session.snapshot.pending
             stopped = [k for k in ready if k in pending and pending[k].status == "cancelling"]
             ready = [k for k in ready if k not in stopped]

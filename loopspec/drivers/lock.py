@@ -1,7 +1,7 @@
 """Lock: one process drives a session. The lock is the kernel's, so a killed holder frees it.
 
-A file lock on this machine; it says who holds it. Moving a session from two machines at once is caught
-later, by the expected sequence of `append`.
+A file lock on this machine, the first line; it says who holds it. The second line is the lease in the
+store (`lease`), which also knows other machines.
 """
 
 import fcntl
@@ -10,6 +10,19 @@ import time
 from pathlib import Path
 
 from loopspec.errors import LoopspecError, StoreError
+
+
+class Busy(LoopspecError):
+    """Another process drives the session; `pid` is what it wrote, `unknown` if nothing."""
+
+    def __init__(self, session: str, pid: str) -> None:
+        """Name the session and the holder."""
+        super().__init__(
+            f"it is being run by process {pid}",
+            place=f"session {session}",
+            remedy="let that one finish, or interrupt it, then resume",
+        )
+        self.pid = pid
 
 
 class SessionLock:
@@ -22,7 +35,7 @@ class SessionLock:
         self._fd = -1
 
     def take(self) -> None:
-        """Take it; raises `LoopspecError` naming the holder, `StoreError` if it cannot be made."""
+        """Take it; raises `Busy` naming the holder, `StoreError` if it cannot be made."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -35,11 +48,7 @@ class SessionLock:
         except OSError:
             holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(fd)
-            raise LoopspecError(
-                f"it is being run by process {holder}",
-                place=f"session {self._session}",
-                remedy="let that one finish, or interrupt it, then resume",
-            ) from None
+            raise Busy(self._session, holder) from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._fd = fd

@@ -2,27 +2,38 @@
 
 | pending effect | what happens |
 |---|---|
-| not started, or repeatable | it is started (again) |
+| not claimed, open | it is started (again): it has not begun, or may be repeated |
 | a model call whose stream had begun | the attempt is noted with what was kept of it, and made again |
-| claimed, its tool can probe | the probe says done, not done, or nobody knows |
+| claimed, its tool can probe | the probe says done, not done (it is started), or nobody knows |
 | claimed, no probe | `effect.lost`, which the spec routes |
-| being cancelled, never claimed | settled as cancelled |
-| being cancelled, claimed | `effect.lost`, noted; the call's result says so |
+| being cancelled, not claimed | settled as cancelled; a call that writes and may have begun is lost |
+| being cancelled, claimed | the probe says done or not done; else lost, and the call's result says so |
 | answered | nothing: it is not pending |
+
+What a call has left running is ended before anything is decided about it. Putting a workspace back may
+be repeated: it aims at what was recorded, not at what it finds.
 """
 
 import asyncio
 import json
+from typing import Final
 
-from loopspec.effects import CallModel, Effect, Perform, RunTool
+from loopspec.effects import CallModel, Effect, Perform, RestoreBoundary, RunTool
 from loopspec.events import AttemptFailed, EffectCancelled, EffectLost, Kept, ToolAnswered
-from loopspec.hooks import ToolContext, World
+from loopspec.hooks import Tool, ToolContext, World
 from loopspec.machine.model import Machine
 from loopspec.machine.work import RESTART
-from loopspec.snapshot import Pending
+from loopspec.snapshot import Pending, Snapshot
 from loopspec.tools.orphans import end_call
 
-PROBE_SECONDS = 30.0
+PROBE_SECONDS: Final = 30.0
+DONE: Final = "Completed before the restart; its output was lost."
+BEGUN: Final = "the process ended after this had begun"
+STREAMING: Final = "the process ended while the reply was streaming"
+CANCELLED: Final = "the process ended while this was being cancelled"
+HALF_BACK: Final = "the process ended while the workspace was put back; roll back again to finish"
+# Probes that would not stop; a reference keeps them from being collected while they run.
+_LEFT: Final[set[asyncio.Task[object]]] = set()
 
 
 def needs_claim(machine: Machine, effect: Effect) -> bool:
@@ -36,53 +47,122 @@ def needs_claim(machine: Machine, effect: Effect) -> bool:
     return False
 
 
-async def decide_recovery(pending: Pending, world: World) -> Kept | None:
-    """The event that settles a pending effect after a restart, None to start it (again)."""
+async def decide_recovery(
+    pending: Pending, world: World, *, patience: float = PROBE_SECONDS
+) -> Kept | None:
+    """The event that settles a pending effect after a restart, None to start it (again).
+
+    A probe has `patience` seconds; whatever it raises or gives back besides a plain yes or no means
+    that nobody knows.
+    """
     effect = pending.effect
     partial = world.last_partial(effect.id).decode("utf-8", "ignore")
     if isinstance(effect, RunTool):
-        mark = f"{world.snapshot.session}:{effect.call}"
-        await asyncio.to_thread(end_call, mark)  # nothing of it may run beside us
-    if pending.status == "cancelling":
-        if pending.claimed:
-            reason = "the process ended while this was being cancelled"
-            return EffectLost(effect=effect.id, reason=reason, partial=partial)
-        began = isinstance(effect, CallModel)
-        return EffectCancelled(effect=effect.id, started=began, partial=partial)
-    if isinstance(effect, CallModel) and partial:
-        said = "the process ended while the reply was streaming"
-        return AttemptFailed(
-            effect=effect.id, reason=RESTART, detail=said, retryable=True, partial=partial
-        )
+        await asyncio.to_thread(end_call, _mark(effect, world))  # nothing of it may run beside us
+    happened, why = None, ""
+    if isinstance(effect, RunTool) and asks_probe(world.machine, pending):
+        happened, why = await _probe(effect, world, patience)
+    return verdict(world.machine, world.snapshot, pending, partial, happened, why)
+
+
+def asks_probe(machine: Machine, pending: Pending) -> bool:
+    """Whether the tool is asked if its call happened."""
+    effect = pending.effect
+    if not pending.claimed or not isinstance(effect, RunTool):
+        return False
+    decl = machine.tools.get(effect.tool)
+    return decl is not None and decl.after_crash == "probe"
+
+
+def verdict(
+    machine: Machine,
+    snapshot: Snapshot,
+    pending: Pending,
+    partial: str = "",
+    happened: bool | None = None,
+    why: str = "",
+) -> Kept | None:
+    """The crash table: what settles a pending effect, None to start it (again).
+
+    `partial` is what was kept of its stream; `happened` is a probe's word, `why` what kept it from one.
+    """
+    effect, cancelling = pending.effect, pending.status == "cancelling"
     if not pending.claimed:
+        if cancelling:
+            return _cancelled(machine, snapshot, effect, partial)
+        if isinstance(effect, CallModel) and partial:
+            return AttemptFailed(
+                effect=effect.id, reason=RESTART, detail=STREAMING, retryable=True, partial=partial
+            )
         return None
-    reason = "the process ended after this had begun"
-    if isinstance(effect, RunTool) and world.machine.tools[effect.tool].after_crash == "probe":
-        happened = await _probe(effect, world)
-        if happened is False:
-            return None
-        if happened:
-            text = "Completed before the restart; its output was lost."
-            return ToolAnswered(effect=effect.id, call=effect.call, status="ok", output=text)
-        reason = "the process ended after this had begun, and looking did not tell whether it did"
+    if isinstance(effect, RunTool) and happened is True:
+        return ToolAnswered(effect=effect.id, call=effect.call, status="ok", output=DONE)
+    if isinstance(effect, RunTool) and happened is False:
+        return EffectCancelled(effect=effect.id, started=False) if cancelling else None
+    reason = CANCELLED if cancelling else BEGUN
+    reason += f", and looking did not tell whether it happened: {why}" if why else ""
     return EffectLost(effect=effect.id, reason=reason, partial=partial)
 
 
-async def _probe(effect: RunTool, world: World) -> bool | None:
-    """Ask the tool whether its call happened; None when nobody knows."""
+def _cancelled(machine: Machine, snapshot: Snapshot, effect: Effect, partial: str) -> Kept:
+    """What became of an effect that was being cancelled and needed no claim, or had none yet."""
+    begun = not needs_claim(machine, effect)  # it may have: no claim would tell
+    match effect:
+        case RunTool():
+            call = snapshot.calls.get(effect.call)
+            if begun and call is not None and call.effect != "read":
+                return EffectLost(effect=effect.id, reason=CANCELLED, partial=partial)
+            return EffectCancelled(effect=effect.id, started=False, partial=partial)  # it may run later
+        case RestoreBoundary():
+            return EffectCancelled(effect=effect.id, started=True, partial=partial or HALF_BACK)
+        case _:
+            return EffectCancelled(effect=effect.id, started=begun, partial=partial)
+
+
+def _mark(effect: RunTool, world: World) -> str:
+    """What the processes of a call carry, so that they can be found."""
+    return f"{world.snapshot.session}:{effect.call}"
+
+
+async def _probe(effect: RunTool, world: World, patience: float) -> tuple[bool | None, str]:
+    """Ask the tool whether its call happened; None and why when nobody knows."""
+    asking: asyncio.Task[object] = asyncio.create_task(_ask(effect, world))
+    _LEFT.add(asking)
+    asking.add_done_callback(_LEFT.discard)
+    try:
+        await asyncio.wait({asking}, timeout=patience)
+    finally:
+        asking.cancel()  # one that swallows it is left behind, and not waited for
+    if not asking.done():
+        return None, f"it gave no answer within {patience:g} s"
+    match asking.result():
+        case bool(happened):
+            return happened, ""
+        case None:
+            return None, "it cannot say"
+        case str(fault):
+            return None, fault
+        case other:
+            return None, f"it answered with {type(other).__name__}"
+
+
+async def _ask(effect: RunTool, world: World) -> object:
+    """The tool's own answer, or in words what kept it from answering."""
     decl = world.machine.tools[effect.tool]
     try:
-        tool = world.tool(decl.use)
+        tool: Tool = world.tool(decl.use)
         if tool.probe is None:
-            return None
+            return "the tool can be asked no more"
         args = json.loads(world.args(world.snapshot.calls[effect.call]))
         context = ToolContext(
             workdir=world.workdir,
             emit=lambda _: None,
             config=json.loads(decl.config),
-            call=effect.call,
+            call=_mark(effect, world),
         )
-        async with asyncio.timeout(PROBE_SECONDS):
-            return await tool.probe(context, args)
-    except Exception:  # a plugin's own code, whatever it raises: then nobody knows
-        return None
+        given: object = await tool.probe(context, args)
+    except asyncio.CancelledError:
+        return "it was stopped"
+    except BaseException as err:  # a plugin's own code, `sys.exit` included
+        return f"{type(err).__name__}: {err}"
+    return f"it answered with {type(given).__name__}" if isinstance(given, str) else given

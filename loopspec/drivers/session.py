@@ -8,24 +8,26 @@ Rules of this file:
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
 
-from loopspec.codec import args_hash, decode, decode_snapshot, digest, encode
+from loopspec.codec import args_hash, decode_snapshot, digest, encode
 from loopspec.context.transcript import Item
 from loopspec.drivers.clean import clean
+from loopspec.drivers.verifying import load_machine as load_machine
+from loopspec.drivers.verifying import verified as verified
 from loopspec.drivers.view import View, load_view, replaces
-from loopspec.errors import Conflict, Damaged, LoopspecError, NotFound
-from loopspec.events import Kept, ModelReplied, SessionStarted, Stamped, ToolAnswered, name_of
+from loopspec.errors import Conflict, Damaged
+from loopspec.events import Kept, ModelReplied, SessionStarted, Stamped, name_of
 from loopspec.governance.redact import Redactor
 from loopspec.journal.chain import check, check_head, make_entry, read
 from loopspec.journal.entry import GENESIS, Entry
-from loopspec.journal.fold import Recomputed, advance, empty
-from loopspec.machine.model import FORMAT, Machine
+from loopspec.journal.fold import Recomputed, empty
+from loopspec.machine.model import Machine
 from loopspec.machine.step import REFUSED, Step, step
 from loopspec.snapshot import Call, Snapshot
 from loopspec.stores.base import Append, Head, Store
@@ -106,6 +108,8 @@ class Session:
         if not look:
             newest = list(islice(check(store.entries(session, head.seq), session, head.seq), 2))
             last = newest[-1] if newest else None
+            if last is not None and last.seq > head.seq and store.head(session) != head:
+                return cls.load(store, session, clock, redactor)  # a driver has just moved it
             check_head(last, head.seq, head.hash, session)
             if last is None or last.snapshot != digest(head.snapshot):
                 raise Damaged("the stored snapshot is not the head's", place=f"session {session}")
@@ -203,8 +207,8 @@ def prepared(
     blobs: Mapping[str, bytes],
     token: int = 0,
 ) -> tuple[Entry, Append]:
-    """The sealed entry of an accepted step, and what a store has to write for it under a lease's token."""
-    entry = make_entry(
+    """The sealed entry of an accepted step, and what a store has to write for it under `token`."""
+    entry, data, snapshot = make_entry(
         old=old,
         new=made.snapshot,
         stamped=stamped,
@@ -219,8 +223,8 @@ def prepared(
         session=entry.session,
         seq=entry.seq,
         hash=entry.hash,
-        entry=encode(entry),
-        snapshot=encode(made.snapshot),
+        entry=data,
+        snapshot=snapshot,
         blobs={**made.blobs, **blobs},
         token=token,
     )
@@ -232,54 +236,6 @@ def read_snapshot(data: bytes, session: str) -> Snapshot:
         return decode_snapshot(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as err:
         raise Damaged(f"the stored snapshot cannot be read: {err}", place=session) from None
-
-
-def load_machine(store: Store, key: str) -> Machine:
-    """The compiled machine of a session; raises `Damaged` or `LoopspecError`."""
-    try:
-        data = store.blob(key)
-    except NotFound:
-        raise Damaged("the session's compiled machine is missing", place=f"blob {key[:12]}") from None
-    try:
-        machine = decode(data, Machine)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as err:
-        raise Damaged(f"the machine cannot be read: {err}", place=f"blob {key[:12]}") from None
-    if machine.format > FORMAT:
-        raise LoopspecError(
-            f"the session was written by a newer loopspec (machine format {machine.format})",
-            remedy="install that version to go on",
-        )
-    return machine
-
-
-def verified(store: Store, session: str) -> Iterator[Entry]:
-    """Every entry, chain and snapshot checked, the head compared; raises `Damaged`."""
-    head = store.head(session)
-    last: Entry | None = None
-    snapshot = empty(session)
-    for entry in check(store.entries(session), session):
-        snapshot = advance(snapshot, entry)
-        for key in _blobs(entry):
-            try:
-                store.blob(key)
-            except (NotFound, Damaged) as err:
-                where = f"session {session}, entry {entry.seq}"
-                raise Damaged(f"its blob {key[:12]}: {err.fault}", place=where) from None
-        if entry.seq == 0:
-            load_machine(store, snapshot.machine)
-        last = entry
-        yield entry
-    if head is None:
-        raise Damaged("the session has no entries", place=f"session {session}")
-    check_head(last, head.seq, head.hash, session)
-    if encode(snapshot) != head.snapshot:
-        raise Damaged("the stored snapshot is not the folded one", place=f"session {session}")
-
-
-def _blobs(entry: Entry) -> list[str]:
-    """Every blob an entry rests on: those written with it, and a tool's whole output."""
-    named = [entry.event.blob] if isinstance(entry.event, ToolAnswered) else []
-    return [*entry.blobs, *(key for key in named if key)]
 
 
 def stepper(machine: Machine) -> Any:

@@ -51,7 +51,13 @@ class LocalWorld:
         self.watch = watch
         self._tools = tools
         self._dice = random.SystemRandom()
-        self._partials = session.store.partials(session.id)
+        self._partials: dict[str, bytes] = {}
+        self._kept: set[str] = set()  # effects of which the store may hold a partial
+
+    def begin(self) -> None:
+        """Look what an earlier process has kept of its streams; it must have no hold any more."""
+        self._partials = self.session.store.partials(self.session.id)
+        self._kept = set(self._partials)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -81,12 +87,21 @@ class LocalWorld:
         return self.session.store.put_blob(data)
 
     def partial(self, effect: str, data: bytes) -> None:
-        """Keep what is open of a stream."""
+        """Keep what is open of a stream, unless it has settled."""
+        if effect not in self.snapshot.pending:
+            return
+        self._kept.add(effect)
         self.session.store.put_partial(self.session.id, effect, data)
 
     def last_partial(self, effect: str) -> bytes:
         """What an earlier process kept of this stream."""
         return self._partials.get(effect, b"")
+
+    def forget(self, effect: str) -> None:
+        """Keep nothing more of a stream that has settled."""
+        if effect in self._kept:  # most effects have none: the store's writer need not be woken
+            self._kept.discard(effect)
+            self.session.store.drop_partial(self.session.id, effect)
 
     def redact(self, text: str) -> str:
         """The text without secrets."""

@@ -62,9 +62,12 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """`text` with `[secret:NAME]` in place of each secret."""
+        covered = self._covered(text)
+        if not covered:
+            return text
         out: list[str] = []
         done = 0
-        for start, stop, marker in self._covered(text):
+        for start, stop, marker in covered:
             out += (text[done:start], marker)
             done = stop
         return "".join(out) + text[done:]

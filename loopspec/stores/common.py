@@ -67,6 +67,30 @@ def out_of_turn(session: str, seq: int, head: int) -> Conflict:
     )
 
 
+def superseded(session: str, token: int, current: int) -> Conflict:
+    """The fault of writing under a token that is not the lease's; 0 stands for no token, no lease."""
+    if not current:
+        what = f"nobody holds the lease, so token {token} is void"
+    elif not token:
+        what = "a driver holds the lease, and this writer has no token"
+    else:
+        what = f"the lease has passed on (its token is {current}, this writer's {token})"
+    return Conflict(
+        f"{what}; nothing was written",
+        place=session,
+        remedy="Let the other driver finish, or end it, then resume",
+    )
+
+
+def not_free(session: str, after: int, newest: int) -> Conflict:
+    """The fault of taking a lease that somebody else took in between."""
+    return Conflict(
+        f"somebody else was faster: the newest token is {newest}, not {after}",
+        place=session,
+        remedy="Look again who drives the session",
+    )
+
+
 def no_blob(digest: str) -> NotFound:
     """The fault of asking for a blob that was never kept."""
     return NotFound("no such blob", place=digest, remedy="Check the digest")

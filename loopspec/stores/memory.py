@@ -10,16 +10,16 @@ import shutil
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from loopspec import codec
 from loopspec.errors import StoreError
 from loopspec.stores import common
-from loopspec.stores.base import Append, Head, SessionRow
+from loopspec.stores.base import Append, Head, Lease, SessionRow
 
 PLACE: Final = "memory store"
 
@@ -35,6 +35,7 @@ class _Session:
     snapshot: bytes = b""
     entries: list[bytes] = field(default_factory=list)
     partials: dict[str, bytes] = field(default_factory=dict)
+    lease: Lease = field(default_factory=lambda: Lease(""))
     refusals: deque[bytes] = field(default_factory=lambda: deque(maxlen=common.REFUSALS_KEPT))
 
     @property
@@ -48,11 +49,17 @@ class MemoryStore:
 
     `fault` is the seam for a simulated disk: called with each append that is in turn, before the
     write; a `StoreError` it raises becomes the append's answer and nothing is written.
+
+    `fenced=False` leaves out what keeps two drivers apart, the token and the expected sequence: for
+    proving that a simulation notices, and for nothing else.
     """
 
-    def __init__(self, fault: Callable[[Append], None] | None = None) -> None:
+    def __init__(
+        self, fault: Callable[[Append], None] | None = None, *, fenced: bool = True
+    ) -> None:
         """Make an empty store."""
         self._fault = fault
+        self._fenced = fenced
         self._lock = threading.RLock()
         self._sessions: dict[str, _Session] = {}
         self._blobs: dict[str, bytes] = {}
@@ -74,7 +81,7 @@ class MemoryStore:
             self._check()
             if session in self._sessions:
                 raise common.exists(session)
-            self._sessions[session] = _Session(name=name, created=created, updated=created)
+            self._sessions[session] = _Session(name, created, created, lease=Lease(session))
 
     def append(self, item: Append) -> "Future[None]":
         """Write one entry. The future is resolved: `Conflict`, `NotFound` or `StoreError`."""
@@ -85,10 +92,24 @@ class MemoryStore:
             return common.resolved(error)
         return common.resolved()
 
+    def adopt(self, session: str, name: str, created: int, items: Iterable[Append]) -> None:
+        """Make a session with all its entries: all of it or nothing. Raises `Conflict` if it exists."""
+        with self._lock:
+            self.create(session, name, created)
+            try:
+                for item in items:
+                    self._write(item)
+            except BaseException:
+                del self._sessions[session]
+                raise
+
     def _write(self, item: Append) -> None:
         """Check the turn, ask the simulated disk, write."""
         found = self._session(item.session)
-        if item.seq != found.head + 1:
+        holds = found.lease.token if found.lease.holder else 0
+        if self._fenced and item.token != holds:
+            raise common.superseded(item.session, item.token, holds)
+        if self._fenced and item.seq != found.head + 1:
             raise common.out_of_turn(item.session, item.seq, found.head)
         if self._fault is not None:
             self._fault(item)
@@ -97,6 +118,40 @@ class MemoryStore:
         found.entries.append(item.entry)
         found.hash, found.snapshot = item.hash, item.snapshot
         found.updated = common.stamp_of(item.entry, found.updated)
+
+    def lease(self, session: str) -> Lease:
+        """Who drives the session now; raises `NotFound`."""
+        with self._lock:
+            return self._session(session).lease
+
+    def acquire(self, session: str, holder: str, at: int, after: int) -> int:
+        """Take the lease; gives back its token. Raises `Conflict` if `after` is not the newest."""
+        with self._lock:
+            found = self._session(session)
+            if found.lease.token != after:
+                raise common.not_free(session, after, found.lease.token)
+            found.lease = Lease(session, after + 1, holder, at, at)
+            return after + 1
+
+    def beat(self, session: str, token: int, at: int) -> "Future[None]":
+        """Note a sign of life. The future is resolved: `Conflict`, `NotFound` or `StoreError`."""
+        try:
+            with self._lock:
+                found = self._session(session)
+                holds = found.lease.token if found.lease.holder else 0
+                if token != holds or not token:
+                    raise common.superseded(session, token, holds)
+                found.lease = replace(found.lease, beat=at)
+        except StoreError as error:
+            return common.resolved(error)
+        return common.resolved()
+
+    def release(self, session: str, token: int) -> None:
+        """Give the lease back, if `token` still holds it; raises `NotFound`."""
+        with self._lock:
+            found = self._session(session)
+            if found.lease.token == token:
+                found.lease = replace(found.lease, holder="")
 
     def entries(self, session: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """The entries with `start <= seq < stop` as of now, in order; raises `NotFound`."""

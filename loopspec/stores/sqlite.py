@@ -16,7 +16,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,9 @@ from typing import Final
 
 from loopspec import codec
 from loopspec.errors import StoreError
-from loopspec.stores import common, rows
-from loopspec.stores.base import Append, Head, SessionRow
+from loopspec.stores import common, log, rows
+from loopspec.stores.base import Append
+from loopspec.stores.reads import Reads
 from loopspec.stores.writer import Streams, Writer
 
 FILE: Final = "journal.db"
@@ -33,22 +34,30 @@ FILE: Final = "journal.db"
 BUSY: Final = 10.0
 # The log is cut back to this many bytes after a checkpoint, so one huge append does not stay.
 LOG_LIMIT: Final = 64 * 1024 * 1024
+# What a statement raises; the second is about SQLite's own words on a damaged schema.
+ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 
 
-class SqliteStore:
+class SqliteStore(Reads):
     """Keeps sessions in `journal.db` inside the directory `path`. Safe to use from many threads.
 
     The directory is made (0700) if it is absent. With `readonly`, nothing is made and nothing can
-    be written; a directory that turns out to be read-only gives such a store too. `crash` is the
-    seam for named crash points, called in the writer's thread with `before-write`, `after-write`
-    (not yet committed) and `after-commit`.
+    be written; a directory that turns out to be read-only gives such a store too. `salvage` reads a
+    store with a damaged log up to the damage, and leaves all of it as it is. `crash` is the seam
+    for named crash points, called in the writer's thread with `before-write`, `after-write` (not
+    yet committed) and `after-commit`.
 
     Raises `NotFound` (read-only and absent), `Damaged` or `StoreError`. `commits` counts committed
     groups and `lost_partials` the partial rows that could not be kept. Close it when done.
     """
 
     def __init__(
-        self, path: Path, *, readonly: bool = False, crash: Callable[[str], None] | None = None
+        self,
+        path: Path,
+        *,
+        readonly: bool = False,
+        salvage: bool = False,
+        crash: Callable[[str], None] | None = None,
     ) -> None:
         """Open or make the store."""
         self._path = path
@@ -61,7 +70,7 @@ class SqliteStore:
         self.commits = 0
         self.lost_partials = 0
         with _translated(self._place):
-            self._conn, self._uri, first = _open(path, path / FILE, readonly)
+            self._conn, self._uri, first = _open(path, path / FILE, readonly, salvage)
         self._idle = [first]
         self._writer: Writer[rows.Work] | None = None
         if self._conn is not None:
@@ -82,6 +91,40 @@ class SqliteStore:
     def append(self, item: Append) -> "Future[None]":
         """Queue one entry. The future raises `Conflict`, `NotFound` or `StoreError`."""
         return self._submit(partial(rows.append, item=item))
+
+    def adopt(self, session: str, name: str, created: int, items: Iterable[Append]) -> None:
+        """Make a session with all its entries in one transaction. Raises `Conflict`, `StoreError`."""
+        self._wait(partial(rows.adopt, session=session, name=name, created=created, items=items))
+
+    def backup(self, file: Path) -> None:
+        """Copy the database to the new file `file` (0600), synced: one committed state of it.
+
+        Others may write meanwhile; nobody waits. Raises `StoreError`; then `file` is worth nothing.
+        """
+        with self._reading() as conn:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                copy = _connect(f"{file.absolute().as_uri()}?mode=rw")
+                try:
+                    conn.backup(copy)
+                finally:
+                    copy.close()
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def acquire(self, session: str, holder: str, at: int, after: int) -> int:
+        """Take the lease, synced; gives back its token. Raises `Conflict`, `NotFound`, `StoreError`."""
+        self._wait(partial(rows.acquire, session=session, holder=holder, at=at, after=after))
+        return after + 1
+
+    def beat(self, session: str, token: int, at: int) -> "Future[None]":
+        """Queue a sign of life. The future raises `Conflict`, `NotFound` or `StoreError`."""
+        return self._submit(partial(rows.beat, session=session, token=token, at=at))
+
+    def release(self, session: str, token: int) -> None:
+        """Give the lease back, if `token` still holds it; raises `NotFound`, `StoreError`."""
+        self._wait(partial(rows.release, session=session, token=token))
 
     def put_blob(self, data: bytes) -> str:
         """Keep bytes, synced; gives back their SHA-256 in hex. Raises `StoreError`."""
@@ -165,7 +208,7 @@ class SqliteStore:
         try:
             faults = rows.in_one(conn, works, self._crash)
             lost -= faults[len(group) :].count(None)
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise self._fault_of(error) from error
         finally:
             self._lose(lost)
@@ -173,50 +216,11 @@ class SqliteStore:
         self.commits += 1
         self._crash("after-commit")
         return [
-            self._fault_of(fault) if isinstance(fault, sqlite3.Error) else fault
+            self._fault_of(fault) if isinstance(fault, ERRORS) else fault
             for fault in faults[: len(group)]
         ]
 
     # ------------------------------------------------------------ reading
-
-    def entries(self, session: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """The entries with `start <= seq < stop` as of now, in order; raises `NotFound`.
-
-        Rows are read as the iterator advances, so a huge session does not fill the memory.
-        """
-        with self._reading() as conn:
-            key = rows.key_of(conn, session)
-            end = rows.newest(conn, key) + 1
-        return self._pages(key, start, end if stop is None else min(stop, end))
-
-    def _pages(self, key: int, start: int, stop: int) -> Iterator[bytes]:
-        """Entries' bytes, a page at a time; no read transaction stays open between pages."""
-        while start < stop:
-            with self._reading() as conn:
-                page = rows.page(conn, key, start, stop)
-            for _, body in page:
-                yield body
-            start = page[-1][0] + 1 if page else stop
-
-    def head(self, session: str) -> Head | None:
-        """The head, None for a session without entries; raises `NotFound`."""
-        with self._reading() as conn:
-            return rows.head(conn, session)
-
-    def sessions(self) -> list[SessionRow]:
-        """All sessions, newest first."""
-        with self._reading() as conn:
-            return rows.sessions(conn)
-
-    def blob(self, digest: str) -> bytes:
-        """A blob's bytes; raises `NotFound`, or `Damaged` if they do not match the digest."""
-        with self._reading() as conn:
-            data = rows.blob(conn, digest)
-        if data is None:
-            raise common.no_blob(digest)
-        if codec.digest(data) != digest:
-            raise common.wrong_blob(digest)
-        return data
 
     def partials(self, session: str) -> dict[str, bytes]:
         """What is kept of open streams, by effect; raises `NotFound`."""
@@ -225,11 +229,6 @@ class SqliteStore:
         with self._reading() as conn:
             merged = {**rows.partials(conn, session), **fresh}
         return {effect: data for effect, data in merged.items() if data is not None}
-
-    def refusals(self, session: str) -> list[bytes]:
-        """The ring of refusals, oldest first; raises `NotFound`."""
-        with self._reading() as conn:
-            return rows.refusals(conn, session)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -260,7 +259,7 @@ class SqliteStore:
             return common.forked(self._place)
         return common.closed(self._place) if self._closed else None
 
-    def _fault_of(self, error: sqlite3.Error) -> StoreError:
+    def _fault_of(self, error: Exception) -> StoreError:
         """What a person can act on."""
         return common.engine(_code(error), str(error), self._place)
 
@@ -269,8 +268,10 @@ def _no_crash(point: str) -> None:
     """The crash seam when nobody uses it."""
 
 
-def _code(error: sqlite3.Error) -> int:
+def _code(error: Exception) -> int:
     """SQLite's primary result code, 0 when the error is not SQLite's own."""
+    if isinstance(error, UnicodeDecodeError):
+        return sqlite3.SQLITE_CORRUPT
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
@@ -279,7 +280,7 @@ def _translated(place: str) -> Iterator[None]:
     """Turn what SQLite and the file system raise into a `StoreError`."""
     try:
         yield
-    except sqlite3.Error as error:
+    except ERRORS as error:
         raise common.engine(_code(error), str(error), place) from error
     except OSError as error:
         raise StoreError(
@@ -293,11 +294,16 @@ def _translated(place: str) -> Iterator[None]:
 
 
 def _open(
-    path: Path, file: Path, readonly: bool
+    path: Path, file: Path, readonly: bool, salvage: bool
 ) -> tuple[sqlite3.Connection | None, str, sqlite3.Connection]:
     """The writing connection (None: read only), the URI for reading, and a first reader."""
     if path.exists() and not path.is_dir():
         raise common.not_a_directory(str(path))
+    if salvage and file.exists():
+        # `mode=ro`: the last connection to go would else fold in the log, and remove the evidence.
+        uri = f"{file.absolute().as_uri()}?mode=ro"
+        return None, uri, _checked_reader(uri, path, file)
+    log.check(file)
     conn = None if readonly else _open_for_writing(path, file)
     try:
         uri, first = _open_for_reading(path, file)
@@ -316,6 +322,8 @@ def _connect(uri: str) -> sqlite3.Connection:
 def _reader(uri: str) -> sqlite3.Connection:
     """A connection that cannot change the database."""
     conn = _connect(uri)
+    # A text that is damaged is to be shown, not to hide everything beside it.
+    conn.text_factory = lambda data: data.decode("utf-8", "replace")
     conn.execute("PRAGMA query_only = ON")
     return conn
 
@@ -369,8 +377,8 @@ def _open_for_reading(path: Path, file: Path) -> tuple[str, sqlite3.Connection]:
             raise
     # SQLite cannot put its lock file here. Nobody else can write either, so none is needed, but
     # `immutable` would skip the log, and with it acknowledged entries.
-    log = file.with_name(file.name + "-wal")
-    if log.exists() and log.stat().st_size > 0:
+    wal = file.with_name(file.name + "-wal")
+    if wal.exists() and wal.stat().st_size > 0:
         raise StoreError(
             "the store was not closed, so its last entries cannot be read where nobody can write",
             place=str(file),

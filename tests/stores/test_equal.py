@@ -1,6 +1,7 @@
 """Both stores, driven by the same random history, show the same at every step."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -32,7 +33,17 @@ def close_to_head(store: Store, session: str, off: int, pad: int, blob: bytes) -
     except LoopspecError:
         head = None
     seq = (head.seq if head else -1) + 1 + off
-    return store.append(item(session, seq, pad=pad, blobs=(blob,))).result()
+    made = replace(item(session, seq, pad=pad, blobs=(blob,)), token=token_of(store, session))
+    return store.append(made).result()
+
+
+def token_of(store: Store, session: str) -> int:
+    """The token a rightful writer has."""
+    try:
+        lease = store.lease(session)
+    except LoopspecError:
+        return 0
+    return lease.token if lease.holder else 0
 
 
 OPS = st.one_of(
@@ -51,6 +62,23 @@ OPS = st.one_of(
         SESSIONS,
         st.integers(-2, 6),
         st.none() | st.integers(-2, 6),
+    ),
+    op("lease", lambda s, i: s.lease(i), SESSIONS),
+    op(
+        "acquire",
+        lambda s, i, h, t, n: s.acquire(i, h, t, n),
+        *(SESSIONS, st.sampled_from(["ann", "bob"]), st.integers(0, 3), st.integers(0, 3)),
+    ),
+    op(
+        "beat",
+        lambda s, i, n, t: s.beat(i, n, t).result(),
+        *(SESSIONS, st.integers(0, 3), st.integers(0, 9)),
+    ),
+    op("release", lambda s, i, n: s.release(i, n), SESSIONS, st.integers(0, 3)),
+    op(
+        "append under a token",
+        lambda s, i, n, q: s.append(replace(item(i, q), token=n)).result(),
+        *(SESSIONS, st.integers(0, 3), st.integers(0, 3)),
     ),
     op("put_blob", lambda s, d: s.blob(s.put_blob(d)), BYTES),
     op("put_partial", lambda s, i, e, d: s.put_partial(i, e, d), SESSIONS, EFFECTS, BYTES),
@@ -78,6 +106,7 @@ def shown(store: Store) -> Any:
             list(store.entries(row.session)),
             store.partials(row.session),
             store.refusals(row.session),
+            store.lease(row.session),
         )
         for row in rows
     }

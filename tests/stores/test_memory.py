@@ -1,5 +1,7 @@
 """The seams of the memory store: the simulated disk and the temporary directory."""
 
+from dataclasses import replace
+
 import pytest
 from store_kit import fill, head_of, item, whole
 
@@ -62,6 +64,18 @@ def test_a_crash_of_the_simulated_world_goes_through() -> None:
     with pytest.raises(Crash):
         store.append(item("s", 0))
     assert whole(store, "s") == (None, [])
+    store.close()
+
+
+def test_without_its_fence_a_store_lets_two_drivers_fork_a_journal() -> None:
+    store = MemoryStore(fenced=False)
+    fill(store, "s", 2)
+    store.acquire("s", "ann", 1, 0)
+    store.acquire("s", "bob", 2, 1)
+    ann, bob = (replace(item("s", 2, pad=n), token=n) for n in (1, 2))
+    assert [store.append(one).exception() for one in (bob, ann)] == [None, None]
+    rows = list(store.entries("s"))
+    assert rows == [item("s", 0).entry, item("s", 1).entry, bob.entry, ann.entry]
     store.close()
 
 

@@ -109,7 +109,7 @@ def test_the_database_is_what_the_format_says(tmp_path: Path) -> None:
     marks = ["application_id", "user_version", "journal_mode"]
     assert [conn.execute(f"PRAGMA {mark}").fetchone()[0] for mark in marks] == [
         rows.APPLICATION,
-        1,
+        2,
         "wal",
     ]
     conn.close()
@@ -387,9 +387,9 @@ OPENING: list[tuple[str, Callable[[Path], object], type[StoreError], str]] = [
     ("pages", break_pages, Damaged, "the database is damaged. Restore the store from a copy"),
     (
         "newer",
-        lambda path: raw(path, "PRAGMA user_version = 2"),
+        lambda path: raw(path, "PRAGMA user_version = 3"),
         StoreError,
-        "the store has format 2; this loopspec reads format 1. "
+        "the store has format 3; this loopspec reads formats 1 to 2. "
         "Use the loopspec that wrote it, or a newer one",
     ),
     (
@@ -403,6 +403,12 @@ OPENING: list[tuple[str, Callable[[Path], object], type[StoreError], str]] = [
         lambda path: raw(path, "DROP TABLE blobs"),
         Damaged,
         "the table `blobs` is missing. Restore the store from a copy",
+    ),
+    (
+        "leases",
+        lambda path: raw(path, "DROP TABLE leases"),
+        Damaged,
+        "the table `leases` is missing. Restore the store from a copy",
     ),
 ]
 
