@@ -2,13 +2,15 @@
 
 import json
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from loopspec.cli.options import open_store, resolve_session, store_option
-from loopspec.errors import LoopspecError, NotFound
+from loopspec.errors import Damaged, LoopspecError, NotFound
 from loopspec.stores.base import SessionRow, Store
 
 LAST: Final = 50
@@ -39,19 +41,20 @@ def sessions(store: Path | None) -> None:
 
 def _row(opened: Store, row: SessionRow, now: int) -> str:
     """One session in a line."""
-    from loopspec.drivers.lock import holder
+    from loopspec.drivers.lease import runs
     from loopspec.drivers.session import load_machine, read_snapshot
+    from loopspec.drivers.verifying import sound
     from loopspec.machine.rest import resting
     from loopspec.views.words import duration, money
 
     head = opened.head(row.session)
     if head is None:
         return f"{row.session:<28} never started"
+    sound(opened, head)
     snapshot = read_snapshot(head.snapshot, row.session)
     rest = resting(load_machine(opened, snapshot.machine), snapshot)
     state = snapshot.configuration[-1] if snapshot.configuration else "nowhere"
-    runs = holder(opened.directory, row.session)
-    word = "running" if runs else rest.reason if rest is not None else "stopped"
+    word = "running" if runs(opened, row.session, now) else rest.reason if rest is not None else "stopped"
     cost = money(snapshot.usage.cost, snapshot.usage.unpriced)
     return (
         f"{row.session:<28} {word:<12} {state:<28} {snapshot.usage.turns:>3} turns  "
@@ -70,10 +73,10 @@ def explain(session: str, form: str, store: Path | None) -> None:
     import msgspec
 
     from loopspec.codec import decode
-    from loopspec.drivers.lock import holder
+    from loopspec.drivers.lease import runs
     from loopspec.drivers.session import Session
+    from loopspec.drivers.verifying import looked_at
     from loopspec.drivers.world import SystemClock, redactor
-    from loopspec.journal.chain import read
     from loopspec.views.explain import explain as explained
     from loopspec.views.explain import render
 
@@ -82,18 +85,23 @@ def explain(session: str, form: str, store: Path | None) -> None:
     clock = SystemClock()
     loaded = Session.load(opened, key, clock, redactor(), look=True)
     start = max(0, loaded.snapshot.seq + 1 - LAST)
-    entries = [read(row) for row in opened.entries(key, start)]
-    refusals: list[dict[str, Any]] = [decode(r, dict) for r in opened.refusals(key)]
-    made = explained(
-        loaded.machine, loaded.snapshot, entries, refusals, clock.now(), loaded.awake_now()
-    )
+    refusals: list[dict[str, Any]] = []
+    for note in opened.refusals(key):
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):  # not chained: one may be damaged
+            refusals.append(decode(note, dict))
+    with _doubting() as doubt:
+        entries = list(looked_at(opened, key, start, doubt))
+        made = explained(
+            loaded.machine, loaded.snapshot, entries, refusals, clock.now(), loaded.awake_now()
+        )
+        text = render(made).rstrip("\n")
     if form == "json":
         click.echo(json.dumps(msgspec.to_builtins(made), indent=2, ensure_ascii=False))
     else:
-        click.echo(render(made).rstrip("\n"))
-        runs = holder(opened.directory, key)
-        if runs:
-            click.echo(f"\nIt is being run by process {runs}.")
+        click.echo(text)
+        driver = runs(opened, key, clock.now())
+        if driver:
+            click.echo(f"\nIt is being run by {driver}.")
         elif loaded.snapshot.pending:
             click.echo(f"\nNobody is running it; go on with: loopspec resume {key}")
 
@@ -105,15 +113,34 @@ def explain(session: str, form: str, store: Path | None) -> None:
 def timeline(session: str, last: int | None, store: Path | None) -> None:
     """Show every transition of SESSION, one line each."""
     from loopspec.drivers.session import Session
+    from loopspec.drivers.verifying import looked_at
     from loopspec.drivers.world import SystemClock, redactor
-    from loopspec.journal.chain import read
     from loopspec.views.timeline import render
     from loopspec.views.timeline import timeline as lines
 
     opened = open_store(store, readonly=True)
     key = resolve_session(opened, session)
     loaded = Session.load(opened, key, SystemClock(), redactor(), look=True)
-    rows = (read(row) for row in opened.entries(key))
-    entries = list(rows) if last is None else list(deque(rows, maxlen=last))
-    made = lines(loaded.machine, entries)
-    click.echo(render(made, start=loaded.snapshot.started).rstrip("\n"))
+    with _doubting() as doubt:
+        rows = looked_at(opened, key, 0, doubt)
+        entries = list(rows) if last is None else list(deque(rows, maxlen=last))
+        made = lines(loaded.machine, entries)
+        text = render(made, start=loaded.snapshot.started).rstrip("\n")
+    click.echo(text)
+
+
+@contextmanager
+def _doubting() -> Iterator[Callable[[Damaged], None]]:
+    """What does not hold is shown all the same, and told; it is the fault when it cannot be shown."""
+    told: list[Damaged] = []
+    try:
+        yield told.append
+    except LoopspecError:
+        raise
+    except Exception as err:
+        if not told:
+            raise
+        fault = "what stands there cannot be shown"
+        raise Damaged(fault, place=told[0].place, remedy=told[0].remedy) from err
+    for doubt in told:
+        click.echo(f"loopspec: {doubt}", err=True)

@@ -1,11 +1,14 @@
 """`loopspec replay` and `loopspec verify`: the journal proves itself."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from loopspec.cli.moving import format_option, left_behind, receiving
 from loopspec.cli.options import open_store, resolve_session, store_option
-from loopspec.errors import Damaged, Exit, UsageError
+from loopspec.errors import Damaged, Exit, NotFound, UsageError
 
 
 @click.command()
@@ -53,11 +56,49 @@ def replay(
 
 
 @click.command()
-@click.argument("session")
+@click.argument("session", metavar="SESSION|FILE")
+@format_option
 @store_option
-def verify(session: str, store: Path | None) -> None:
-    """Check SESSION's whole chain: every entry, every snapshot, every blob, the head."""
-    from loopspec.drivers.session import verified
+@click.pass_context
+def verify(ctx: click.Context, session: str, form: str, store: Path | None) -> None:
+    """Check a whole chain: every entry, every snapshot, every blob, the head.
+
+    SESSION is one of the store; FILE is one that `loopspec export` wrote (- reads stdin).
+    """
+    found = _file(session, store)
+    made = _verified_file(found) if found else _verified(session, store)
+    if form == "json":
+        click.echo(json.dumps(made, ensure_ascii=False))
+    elif made["whole"]:
+        what = f"session {made['session']}: {made['entries']} entries, chain whole"
+        click.echo(f"{what}, head {made['head'][:16]}")
+        if made["cut"] is not None:
+            click.echo(left_behind(made["cut"], made["entries"] - 1))
+    if not made["whole"]:
+        if form == "text":
+            raise Damaged(made["fault"], place=made["place"], remedy=made["remedy"])
+        ctx.exit(int(Exit.VERIFY_FAILED))
+
+
+def _file(given: str, store: Path | None) -> str:
+    """The file that is meant, empty if a session of the store is."""
+    if given == "-":
+        return given
+    if not Path(given).is_file():
+        return ""
+    try:
+        opened = open_store(store, readonly=True)
+    except NotFound:
+        return given
+    try:
+        return "" if given in (row.session for row in opened.sessions()) else given
+    finally:
+        opened.close()
+
+
+def _verified(session: str, store: Path | None) -> dict[str, Any]:
+    """What walking through a session of the store gives."""
+    from loopspec.drivers.verifying import NotWhole, rescue, verified
 
     opened = open_store(store, readonly=True)
     key = resolve_session(opened, session)
@@ -65,10 +106,47 @@ def verify(session: str, store: Path | None) -> None:
     try:
         for entry in verified(opened, key):
             count, head = count + 1, entry.hash
+    except NotWhole as err:
+        named = err.entry if err.entry >= 0 else None
+        good = err.good if err.good >= 0 else None
+        whole = f"{count} entries before it are whole" if err.entry == count else f"{count} are whole"
+        return {
+            "session": key,
+            "whole": False,
+            "entries": count,
+            "entry": named,
+            "last_good": good,
+            "rescue": rescue(key, err.good),
+            "fault": f"{err.fault} ({whole})",
+            "place": err.place,
+            "remedy": err.remedy,
+        }
+    return {"session": key, "whole": True, "entries": count, "head": head, "cut": None}
+
+
+def _verified_file(file: str) -> dict[str, Any]:
+    """What walking through a file of JSON lines gives."""
+    count = 0
+    try:
+        with receiving(file) as received:
+            opening = received.opening
+            for _ in received.entries():
+                count += 1
     except Damaged as err:
-        raise Damaged(
-            f"{err.fault} ({count} entries before it are whole)",
-            place=err.place or f"session {key}",
-            remedy=f"the last good entry is {count - 1}" if count else "no entry is whole",
-        ) from None
-    click.echo(f"session {key}: {count} entries, chain whole, head {head[:16]}")
+        return {
+            "file": file,
+            "whole": False,
+            "entries": count,
+            "fault": err.fault,
+            "place": err.place,
+            "remedy": err.remedy,
+        }
+    cut = None if opening.cut is None else opening.cut.seq
+    return {
+        "session": opening.session,
+        "file": file,
+        "whole": True,
+        "entries": count,
+        "head": opening.hash,
+        "cut": cut,
+    }
