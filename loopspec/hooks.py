@@ -72,7 +72,8 @@ class Tool:
     `parameters` is the JSON Schema of its arguments: loopspec validates before `run` is called.
     `effect` is `read` (changes nothing), `write` (changes the workspace, can be rolled back) or
     `irreversible`. `after_crash` says what a restart does when it finds the call begun and without an
-    answer: `rerun`, `probe` (ask `probe` whether it happened) or `ask` (a person). `paths` names the
+    answer: `rerun`, `probe` (ask `probe` whether it happened) or `ask` (a person); left out, it follows
+    from the rest: `rerun` for what only reads, `probe` where there is one, else `ask`. `paths` names the
     arguments that are paths below the work directory, `command` the one that is a command line: rules
     of the envelope match on them. `total` and `silence` are seconds; 0 silence is off.
 
@@ -90,7 +91,7 @@ class Tool:
     parameters: Mapping[str, Any]
     run: ToolRun
     effect: str = "irreversible"
-    after_crash: str = "ask"
+    after_crash: str = ""
     paths: tuple[str, ...] = ()
     command: str = ""
     total: float = 600.0
@@ -100,6 +101,12 @@ class Tool:
     config_schema: Mapping[str, Any] = field(
         default_factory=lambda: {"type": "object", "additionalProperties": False}
     )
+
+    def __post_init__(self) -> None:
+        """Settle what a restart does, if it was left out."""
+        if not self.after_crash:
+            careful = "probe" if self.probe is not None else "ask"
+            object.__setattr__(self, "after_crash", "rerun" if self.effect == "read" else careful)
 
 
 class World(Protocol):

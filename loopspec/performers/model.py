@@ -51,12 +51,11 @@ from loopspec.performers.model_stream import (
     TooLarge,
     signed,
 )
+from loopspec.performers.open_text import OpenText
 from loopspec.performers.reply_cache import CachedReply, ReplyCache
 
 __all__ = ["ModelPerformer", "check_params", "missing_key", "priced", "window_of"]
 
-PARTIAL_SECONDS: Final = 1.0
-PARTIAL_BYTES: Final = 4096
 _MICRO: Final = 1_000_000
 _SECRET: Final = "arguments contain a secret; use its name instead"
 _NOT_OBJECT: Final = "arguments are not a JSON object"
@@ -83,6 +82,8 @@ class ModelPerformer:
         except Exception as error:
             # Providers' libraries raise whatever they like; the classes that matter are told apart.
             return attempt.failed(classify(error))
+        finally:
+            attempt.close()
 
 
 class _Attempt:
@@ -94,8 +95,11 @@ class _Attempt:
         self._got = Gathered(effect.id)
         self._reader: Reader | None = None
         self._request: Request | None = None
-        self._kept_at = 0.0
-        self._new_bytes = 0
+        self._open = OpenText(effect.id, world, self._partial)
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        self._open.close()
 
     async def run(self) -> ModelReplied | AttemptFailed | ModelOverflowed:
         """Make the attempt; raises what goes wrong on the way."""
@@ -110,7 +114,6 @@ class _Attempt:
         lib = await asyncio.to_thread(model_litellm.load)
         if name := missing_key(effect.use, request.params):
             return self.failed(_no_key(name, effect))
-        self._kept_at = asyncio.get_running_loop().time()
         self._reader = Reader(Deadlines.of(decl), self._take)
         ended = await self._reader.read(lib.acompletion(**arguments(request, decl)))
         answer = self._answer(ended)
@@ -152,21 +155,13 @@ class _Attempt:
         for delta in deltas:
             self._show(delta)
             if isinstance(delta, TextDelta):
-                self._keep(len(delta.text.encode()))
+                self._open.grown(len(delta.text.encode()))
         return content
 
     def _show(self, delta: Delta) -> None:
         """Show one delta to whoever watches."""
         text = self._world.redact(delta.text)
         self._world.watch(msgspec.structs.replace(delta, text=text))
-
-    def _keep(self, size: int) -> None:
-        """Keep the open text, at most every second or four kilobytes."""
-        self._new_bytes += size
-        now = asyncio.get_running_loop().time()
-        if self._new_bytes >= PARTIAL_BYTES or now - self._kept_at >= PARTIAL_SECONDS:
-            self._kept_at, self._new_bytes = now, 0
-            self._world.partial(self._effect.id, self._partial().encode())
 
     def _partial(self) -> str:
         """The text so far, fit to be kept."""

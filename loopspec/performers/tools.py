@@ -29,11 +29,14 @@ from loopspec.hooks import ToolContext, World
 from loopspec.machine.ledger import PERSON
 from loopspec.machine.model import ToolDecl
 from loopspec.performers.gate import judge, sight
+from loopspec.performers.open_text import OpenText
 from loopspec.snapshot import Call
 from loopspec.tools.arguments import validate
 from loopspec.tools.supervise import Bounded, Outcome, Run
 
 MICRO: Final = 1_000_000
+KEPT: Final = 64 * 1024
+"""Bytes of a tool's open output that are kept in case the process dies."""
 
 
 class ToolsPerformer:
@@ -61,11 +64,10 @@ class ToolsPerformer:
             fault, tool = str(err), None
         if fault or tool is None:
             return _answer(effect, Outcome("error", fault), "")
+        said = _Said(effect, world)
         context = ToolContext(
             workdir=world.workdir,
-            emit=lambda piece: world.watch(
-                ToolOutput(effect=effect.id, call=effect.call, text=world.redact(piece))
-            ),
+            emit=said.more,
             config=json.loads(declared.config),
             people=world.people,
             call=f"{world.snapshot.session}:{effect.call}",
@@ -77,7 +79,35 @@ class ToolsPerformer:
             outcome = await run.outcome()
         except asyncio.CancelledError:
             return _stopped(effect, run)
+        finally:
+            said.close()
         return await _kept(effect, outcome, world)
+
+
+class _Said:
+    """What a tool says while it runs: shown at once, and kept in case its answer never comes."""
+
+    def __init__(self, effect: RunTool, world: World) -> None:
+        """Nothing yet."""
+        self._effect, self._world = effect, world
+        self._so_far = Bounded(cap=KEPT)
+        self._open = OpenText(effect.id, world, self._text)
+
+    def more(self, piece: str) -> None:
+        """Show and keep a piece of the output."""
+        data = piece.encode("utf-8", "replace")
+        self._so_far.add(data)
+        self._open.grown(len(data))
+        text = self._world.redact(piece)
+        self._world.watch(ToolOutput(effect=self._effect.id, call=self._effect.call, text=text))
+
+    def close(self) -> None:
+        """Nothing more will be said."""
+        self._open.close()
+
+    def _text(self) -> str:
+        """All so far, as far as it is kept."""
+        return self._world.redact(self._so_far.text())
 
 
 def _refused(effect: RunTool, call: Call, declared: ToolDecl, text: str, world: World) -> str:

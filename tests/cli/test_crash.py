@@ -12,7 +12,7 @@ import pytest
 
 from cli.kit import Place, kill, small, until
 from loopspec.effects import RunTool
-from loopspec.events import AttemptFailed, EffectClaimed, ToolAnswered
+from loopspec.events import AttemptFailed, EffectClaimed, EffectLost, ToolAnswered
 
 LINES = 150
 
@@ -139,6 +139,24 @@ def test_a_command_lost_while_it_was_being_cancelled_is_asked_about(tmp_path: Pa
     assert (ran.code, ran.lines[-1]["answer"]) == (0, "Done.")
     assert (place.work / "log").read_text() == "again\n"
     assert place.run("verify", "last").code == 0
+
+
+def test_what_a_command_had_said_before_a_kill_is_told_with_its_loss(tmp_path: Path) -> None:
+    """The command itself kills its driver, once the store has what it said."""
+    place = Place(tmp_path)
+    kept = (
+        f"import sqlite3; c = sqlite3.connect({str(place.store / 'journal.db')!r})\n"
+        "while not c.execute('SELECT count(*) FROM partials').fetchone()[0]: pass"
+    )
+    looks = place.file("kept.py", kept)
+    command = f"echo half of it; {sys.executable} {looks}; kill -9 $PPID"
+    call = {"tool": "shell", "args": {"command": command}}
+    spec = small(place, {"reply": "", "calls": [call]}, {"reply": "Done."})
+    killed = place.run("run", spec, "-p", "Go", "--yes")
+    assert killed.code == -signal.SIGKILL
+    assert place.run("resume", "last").code == 55
+    (lost,) = [e.event for e in place.entries() if isinstance(e.event, EffectLost)]
+    assert lost.partial == "half of it\n"
 
 
 def test_what_had_streamed_before_a_kill_is_kept_and_the_call_is_made_again(tmp_path: Path) -> None:

@@ -525,7 +525,7 @@ def test_the_open_text_is_kept_every_four_kilobytes(tmp_path: Path) -> None:
     answer, world, _ = ask(parts(*reply(*[sse({"content": piece})] * 7)), tmp_path)
     assert isinstance(answer, ModelReplied)
     kept = [(name, len(data)) for name, data in world.partials]
-    assert (ID, 6000) in kept and (ID, 12000) in kept
+    assert (ID, 6000) in kept and (ID, 12000) in kept  # and on a slow machine what a second brought
     assert all(answer.text.encode().startswith(data) for _, data in world.partials)
 
 
