@@ -66,8 +66,8 @@ def simulate(
     """
     from loopspec.cli.checking import show_diagnostics
     from loopspec.drivers import launch
-    from loopspec.drivers.simends import RUNS
-    from loopspec.drivers.simfaults import Faults, chosen
+    from loopspec.drivers.sim.ends import RUNS
+    from loopspec.drivers.sim.faults import Faults, chosen
     from loopspec.registry import installed
     from loopspec.testing.many import THOROUGH, TICKS, Plan
     from loopspec.testing.report import Report, command_of

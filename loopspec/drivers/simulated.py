@@ -17,12 +17,12 @@ from functools import partial
 from itertools import accumulate
 from typing import Final
 
-from loopspec.drivers.simdisk import Crash, SimClock, SimDisk
-from loopspec.drivers.simfaults import CALM, Faults
-from loopspec.drivers.simjudge import Judge
-from loopspec.drivers.simpeople import Person, RandomPerson, ScriptedPerson, host
-from loopspec.drivers.simprocess import LEASE, Move, Rules, Setting, SimProcess
-from loopspec.drivers.simworld import Answering, SimWorld
+from loopspec.drivers.sim.disk import Crash, SimClock, SimDisk
+from loopspec.drivers.sim.faults import CALM, Faults
+from loopspec.drivers.sim.judge import Judge
+from loopspec.drivers.sim.people import Person, RandomPerson, ScriptedPerson, host
+from loopspec.drivers.sim.process import LEASE, Move, Rules, Setting, SimProcess
+from loopspec.drivers.sim.world import Answering, SimWorld
 from loopspec.effects import Effect
 from loopspec.errors import Conflict, LoopspecError, StoreError
 from loopspec.events import Kept, UserInterrupted, UserMessage
@@ -57,7 +57,7 @@ class Simulation:
     `person` speaks at rests (a random one by default); `script` is short for a `ScriptedPerson`.
     `answering` lets a plugin's author say how a kind of its own ends. `rules` and a `store` without a
     fence are for proving that `violations` notices; `claims=False` is short for `Rules(claims=False)`.
-    `ends` judges where the session comes to rest (see `simends`).
+    `ends` judges where the session comes to rest (see `sim.ends`).
     """
 
     def __init__(

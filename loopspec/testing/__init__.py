@@ -47,11 +47,11 @@ from pathlib import Path
 from typing import Final
 
 from loopspec.drivers.launch import load
-from loopspec.drivers.simends import RUNS, Ends
-from loopspec.drivers.simfaults import CALM, Faults
-from loopspec.drivers.simpeople import Person, RandomPerson, ScriptedPerson
+from loopspec.drivers.sim.ends import RUNS, Ends
+from loopspec.drivers.sim.faults import CALM, Faults
+from loopspec.drivers.sim.people import Person, RandomPerson, ScriptedPerson
+from loopspec.drivers.sim.world import Answering
 from loopspec.drivers.simulated import Simulation
-from loopspec.drivers.simworld import Answering
 from loopspec.errors import BadSpec
 from loopspec.machine.model import Machine
 from loopspec.registry import Registry, installed

@@ -16,11 +16,11 @@ from typing import Final
 
 import msgspec
 
-from loopspec.drivers.simends import RUNS, ends_of
-from loopspec.drivers.simfaults import Faults
-from loopspec.drivers.simpeople import Person
+from loopspec.drivers.sim.ends import RUNS, ends_of
+from loopspec.drivers.sim.faults import Faults
+from loopspec.drivers.sim.people import Person
+from loopspec.drivers.sim.world import Answering
 from loopspec.drivers.simulated import Simulation
-from loopspec.drivers.simworld import Answering
 from loopspec.errors import LoopspecError
 from loopspec.machine.model import Machine
 from loopspec.testing.report import Report, Violation

@@ -12,10 +12,10 @@ import pytest
 from machine.builders import HOUR, coding, machine
 
 from loopspec.codec import encode
-from loopspec.drivers.simdisk import Crash
-from loopspec.drivers.simends import Ends, routed
-from loopspec.drivers.simfaults import CALM, NAMES, Faults, chosen
-from loopspec.drivers.simprocess import Rules, SimProcess
+from loopspec.drivers.sim.disk import Crash
+from loopspec.drivers.sim.ends import Ends, routed
+from loopspec.drivers.sim.faults import CALM, NAMES, Faults, chosen
+from loopspec.drivers.sim.process import Rules, SimProcess
 from loopspec.drivers.simulated import RESTLESS, Simulation, end_of
 from loopspec.effects import RunTool
 from loopspec.errors import UsageError

@@ -7,7 +7,7 @@ import pytest
 from cli.kit import Place
 from test_docs import fences, like, shown
 
-from loopspec.drivers.simfaults import GROUPS, NAMES
+from loopspec.drivers.sim.faults import GROUPS, NAMES
 from loopspec.testing import simulate
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "simulate.md").read_text()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopspec.drivers.launch import tool_infos
-from loopspec.drivers.simvalues import Pool, inputs_of, pool_of, pools
+from loopspec.drivers.sim.values import Pool, inputs_of, pool_of, pools
 from loopspec.machine.model import Field, Machine
 from loopspec.registry import installed
 from loopspec.tools.arguments import validate

@@ -18,9 +18,9 @@ from loopspec.codec import canonical_json
 from loopspec.context.transcript import Item
 from loopspec.drivers import recovery
 from loopspec.drivers.answers import checked
-from loopspec.drivers.simfaults import Faults
-from loopspec.drivers.simpeople import pick
-from loopspec.drivers.simvalues import Pools, pools
+from loopspec.drivers.sim.faults import Faults
+from loopspec.drivers.sim.people import pick
+from loopspec.drivers.sim.values import Pools, pools
 from loopspec.effects import (
     CallModel,
     Cancel,

@@ -11,9 +11,9 @@ a large spec may be refused wrongly. And an end is where a session stands and wh
 
 from typing import Final
 
-from loopspec.drivers.simfaults import CALM
+from loopspec.drivers.sim.faults import CALM
+from loopspec.drivers.sim.world import Answering
 from loopspec.drivers.simulated import RESTLESS, End, Simulation
-from loopspec.drivers.simworld import Answering
 from loopspec.machine.chart import matches
 from loopspec.machine.model import Machine
 from loopspec.snapshot import Snapshot

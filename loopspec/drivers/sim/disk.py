@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
-from loopspec.drivers.simfaults import Faults
+from loopspec.drivers.sim.faults import Faults
 from loopspec.errors import StoreError
 from loopspec.stores.base import Append, Store
 from loopspec.stores.common import resolved

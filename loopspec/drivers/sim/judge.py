@@ -12,7 +12,7 @@ from loopspec.codec import encode
 from loopspec.context.transcript import Item
 from loopspec.context.transcript import apply as change_view
 from loopspec.drivers.session import stepper, verified
-from loopspec.drivers.simworld import SimWorld
+from loopspec.drivers.sim.world import SimWorld
 from loopspec.effects import CallModel, Cancel, Effect, RunTool
 from loopspec.errors import LoopspecError
 from loopspec.events import ApprovalGiven, GateDecided

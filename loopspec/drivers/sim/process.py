@@ -25,9 +25,9 @@ from loopspec.context.transcript import Item
 from loopspec.drivers.clean import clean
 from loopspec.drivers.recovery import needs_claim
 from loopspec.drivers.session import prepared
-from loopspec.drivers.simdisk import Crash, SimClock, SimDisk
-from loopspec.drivers.simjudge import Judge
-from loopspec.drivers.simworld import WORKDIR, SimWorld
+from loopspec.drivers.sim.disk import Crash, SimClock, SimDisk
+from loopspec.drivers.sim.judge import Judge
+from loopspec.drivers.sim.world import WORKDIR, SimWorld
 from loopspec.drivers.view import View, load_view, replaces
 from loopspec.effects import Cancel, Effect
 from loopspec.errors import StoreError

@@ -1,0 +1,1 @@
+"""SIM: the parts of the simulated driver: disk, people, world, process, judge."""
