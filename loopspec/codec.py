@@ -6,23 +6,37 @@ as JSON text) and no NaN, so equal values have equal bytes on every machine.
 
 import hashlib
 import json
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
 
-from loopspec.events import Kept
-from loopspec.snapshot import Patch, Snapshot
+from loopspec.effects import Cancel, Effect
+from loopspec.events import EffectClaimed, Kept
+from loopspec.snapshot import Patch, Pending, Slide, Snapshot
 
 T = TypeVar("T")
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
+_FREE: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 _EVENT: Final[msgspec.json.Decoder[Kept]] = msgspec.json.Decoder(Kept)
 _SNAPSHOT: Final = msgspec.json.Decoder(Snapshot)
-_FIELDS: Final = {f.name: f for f in msgspec.structs.fields(Snapshot)}
-_MAPS: Final = frozenset(n for n, f in _FIELDS.items() if "dict" in str(f.type).split("[")[0])
-_DECODERS: Final = {n: msgspec.json.Decoder(f.type) for n, f in _FIELDS.items()}
-_VALUE_DECODERS: Final = {
-    n: msgspec.json.Decoder(_FIELDS[n].type.__args__[1]) for n in _MAPS
+_FIELDS: Final = {f.name: f.type for f in msgspec.structs.fields(Snapshot)}
+_NAMES: Final = tuple(_FIELDS)
+_MAPS: Final = frozenset(n for n, kind in _FIELDS.items() if get_origin(kind) is dict)
+_LISTS: Final = ("inbox", "boundaries")
+"""Lists that grow at their end: what stays in them is not written again."""
+_DECODERS: Final = {n: msgspec.json.Decoder(kind) for n, kind in _FIELDS.items()}
+_VALUE_DECODERS: Final = {n: msgspec.json.Decoder(get_args(_FIELDS[n])[1]) for n in _MAPS}
+_ITEMS: Final = {n: msgspec.json.Decoder(get_args(_FIELDS[n])[0]) for n in _LISTS}
+_STRUCTS: Final = {n: get_args(kind)[1] if n in _MAPS else kind for n, kind in _FIELDS.items()}
+_PARTS: Final = {
+    (n, f.name): msgspec.json.Decoder(f.type)
+    for n, kind in _STRUCTS.items()
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    for f in msgspec.structs.fields(kind)
 }
 
 
@@ -58,9 +72,7 @@ def digest_of(value: Any) -> str:
 
 def canonical_json(value: Any) -> str:
     """Free JSON as canonical text: sorted keys, no spaces, no NaN; raises `ValueError` on NaN."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _FREE.encode(value)
 
 
 def args_hash(tool: str, args: str) -> str:
@@ -68,39 +80,129 @@ def args_hash(tool: str, args: str) -> str:
     return digest(f"{tool}\n{args}".encode())
 
 
-def diff(old: Snapshot, new: Snapshot) -> Patch:
-    """What turns `old` into `new`; map fields are compared key by key."""
+def diff(old: Snapshot, new: Snapshot, effects: Iterable[Effect] = (), answered: str = "") -> Patch:
+    """What turns `old` into `new`, but for what goes without saying (see `_carried`).
+
+    `effects` are those of the step, `answered` is the effect that its event answers.
+    """
+    usual = _carried(old, new.configuration, new.at, effects, answered)
     changed: dict[str, msgspec.Raw] = {}
+    part: dict[str, dict[str, msgspec.Raw]] = {}
     put: dict[str, dict[str, msgspec.Raw]] = {}
+    edit: dict[str, dict[str, dict[str, msgspec.Raw]]] = {}
     drop: dict[str, tuple[str, ...]] = {}
-    for name in _FIELDS:
-        before, after = getattr(old, name), getattr(new, name)
+    slide: dict[str, Slide] = {}
+    for name in _NAMES:
+        before, after = usual.get(name, getattr(old, name)), getattr(new, name)
         if before is after or before == after:
             continue
-        if name in _MAPS:
-            fresh = {
-                k: msgspec.Raw(encode(v))
-                for k, v in after.items()
-                if k not in before or before[k] != v or type(before[k]) is not type(v)
-            }
-            gone = tuple(sorted(k for k in before if k not in after))
-            if fresh:
-                put[name] = fresh
-            if gone:
-                drop[name] = gone
-        else:
-            changed[name] = msgspec.Raw(encode(after))
-    return Patch(set=changed, put=put, drop=drop)
+        if name not in _MAPS:
+            slid = _slid(before, after) if name in _LISTS else None
+            if slid is not None:
+                slide[name] = slid
+            elif isinstance(after, msgspec.Struct):
+                part[name] = _edited(before, after)
+            else:
+                changed[name] = _raw(after)
+            continue
+        for key, value in after.items():
+            was = before.get(key)
+            if was is value or (was == value and type(was) is type(value)):
+                continue
+            if isinstance(value, msgspec.Struct) and isinstance(was, type(value)):
+                edit.setdefault(name, {})[key] = _edited(was, value)
+            else:
+                put.setdefault(name, {})[key] = _raw(value)
+        if gone := sorted(key for key in before if key not in after):
+            drop[name] = tuple(gone)
+    return Patch(set=changed, part=part, put=put, edit=edit, drop=drop, slide=slide)
 
 
-def apply(old: Snapshot, patch: Patch) -> Snapshot:
-    """`old` with `patch` applied; the inverse of `diff`."""
+def apply(old: Snapshot, patch: Patch, effects: Iterable[Effect] = (), answered: str = "") -> Snapshot:
+    """`old` with `patch` applied; the inverse of `diff`.
+
+    Raises `msgspec.MsgspecError`, `TypeError`, `ValueError` or `LookupError` where the two do not fit.
+    """
     changes: dict[str, Any] = {n: _DECODERS[n].decode(raw) for n, raw in patch.set.items()}
-    for name in {*patch.put, *patch.drop}:
-        value = dict(getattr(old, name))
-        for key in patch.drop.get(name, ()):
-            value.pop(key, None)
-        for key, raw in patch.put.get(name, {}).items():
-            value[key] = _VALUE_DECODERS[name].decode(raw)
-        changes[name] = value
-    return msgspec.structs.replace(old, **changes)
+    for name, fields in patch.part.items():
+        parts = {f: _PARTS[name, f].decode(raw) for f, raw in fields.items()}
+        changes[name] = msgspec.structs.replace(getattr(old, name), **parts)
+    configuration = changes.get("configuration", old.configuration)
+    maps = _carried(old, configuration, changes.get("at", old.at), effects, answered)
+    for name in {*patch.put, *patch.edit, *patch.drop} - {*maps}:
+        if name not in _MAPS:
+            raise LookupError(f"`{name}` has no keys")
+        maps[name] = dict(getattr(old, name))
+    for name, keys in patch.drop.items():
+        for key in keys:
+            maps[name].pop(key, None)
+    for name, fresh in patch.put.items():
+        for key, raw in fresh.items():
+            maps[name][key] = _VALUE_DECODERS[name].decode(raw)
+    for name, edits in patch.edit.items():
+        for key, fields in edits.items():
+            parts = {f: _PARTS[name, f].decode(raw) for f, raw in fields.items()}
+            maps[name][key] = msgspec.structs.replace(maps[name][key], **parts)
+    for name, slide in patch.slide.items():
+        kept = _kept(name, getattr(old, name), slide)
+        changes[name] = (*kept, *(_ITEMS[name].decode(raw) for raw in slide.add))
+    return msgspec.structs.replace(old, **changes, **maps)
+
+
+def answered_by(event: Kept) -> str:
+    """The effect that an event answers, empty if it answers none."""
+    return "" if isinstance(event, EffectClaimed) else getattr(event, "effect", "")
+
+
+def _carried(
+    old: Snapshot,
+    configuration: tuple[str, ...],
+    at: int,
+    effects: Iterable[Effect],
+    answered: str,
+) -> dict[str, dict[str, Any]]:
+    """The maps that a step changes as a matter of course.
+
+    An answered effect is not pending any more, and one that was emitted is (but `Cancel`: its target's
+    settling answers it). Of the states that were left nothing is kept; one that is new was entered now.
+    """
+    maps: dict[str, dict[str, Any]] = {}
+    made = {e.id: Pending(effect=e, at=at) for e in effects if not isinstance(e, Cancel)}
+    if made or answered in old.pending:
+        maps["pending"] = {**old.pending, **made}
+        maps["pending"].pop(answered, None)
+    if configuration != old.configuration:
+        maps["entered"] = {path: old.entered.get(path, at) for path in configuration}
+        active = old.activations.items()
+        maps["activations"] = {path: act for path, act in active if path in configuration}
+    return maps
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(encode(value))
+
+
+def _edited(old: Any, new: Any) -> dict[str, msgspec.Raw]:
+    """The fields in which two structs of one type differ."""
+    names = new.__struct_fields__
+    return {n: _raw(now) for n in names if (now := getattr(new, n)) != getattr(old, n)}
+
+
+def _slid(old: tuple[Any, ...], new: tuple[Any, ...]) -> Slide | None:
+    """How a list came about by items leaving at its front and end and others joining at its end."""
+    if not new or new[0] not in old:
+        return None
+    skip = old.index(new[0])
+    keep = 0
+    for before, after in zip(old[skip:], new, strict=False):
+        if before != after:
+            break
+        keep += 1
+    return Slide(skip=skip, keep=keep, add=tuple(map(_raw, new[keep:])))
+
+
+def _kept(name: str, old: tuple[Any, ...], slide: Slide) -> tuple[Any, ...]:
+    """What stays of a list."""
+    if slide.skip < 0 or slide.keep < 0 or slide.skip + slide.keep > len(old):
+        raise ValueError(f"`{name}` has {len(old)} items, not {slide.skip} and {slide.keep}")
+    return old[slide.skip : slide.skip + slide.keep]

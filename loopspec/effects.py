@@ -10,8 +10,12 @@ from typing import TypeAlias
 
 import msgspec
 
+from loopspec.event_base import always
 
-class _Effect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"):
+
+class _Effect(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="do"
+):
     """Base of every effect. `state` is the path of the state that started it."""
 
     id: str
@@ -69,7 +73,7 @@ class Perform(_Effect, frozen=True, tag="perform"):
     """Work of a plugin's own kind; `config` is the state's configuration as JSON text."""
 
     kind: str
-    config: str = "{}"
+    config: str = always("{}")
 
 
 class Cancel(_Effect, frozen=True, tag="cancel"):

@@ -1,6 +1,13 @@
 """What every event is made of: the base class, and the parts events carry."""
 
+from typing import Any
+
 import msgspec
+
+
+def always(default: Any) -> Any:
+    """The default of a field that is written although it has its default (see `snapshot`, rule 4)."""
+    return msgspec.field(default_factory=lambda: default)
 
 
 class EventBase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):

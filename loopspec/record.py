@@ -4,14 +4,17 @@ Rules of this file:
 1. Everything a reader may ask ("why did it move?", "what does the model see now?") is here as the
    result of the step, so that nobody has to run an engine to read a journal.
 2. Changes of the view name what the entry's own event holds; bodies are stored once.
+3. A field that has its default value is not written (see `snapshot`, rule 4).
 """
 
 from typing import TypeAlias
 
 import msgspec
 
+from loopspec.event_base import always
 
-class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Base of a record's parts."""
 
 
@@ -32,7 +35,7 @@ class Seen(_Part, frozen=True):
     place: str
     guard: str
     gave: str
-    saw: str = "{}"
+    saw: str = always("{}")
 
 
 class Said(_Part, frozen=True):
@@ -43,7 +46,9 @@ class Said(_Part, frozen=True):
     place: str
 
 
-class _View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op"):
+class _View(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="op"
+):
     """Base of the changes to the view."""
 
 
@@ -76,7 +81,7 @@ class AddResult(_View, frozen=True, tag="result"):
     call: str
     tool: str
     text: str | None = None
-    status: str = "ok"
+    status: str = always("ok")
 
 
 class Replace(_View, frozen=True, tag="replace"):

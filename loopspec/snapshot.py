@@ -4,16 +4,22 @@ Rules of this file:
 1. Everything here is small: bodies of messages, arguments and outputs stay in the journal.
 2. Every field is plain data with a canonical encoding; no floats.
 3. Only `loopspec.machine` makes new snapshots; `journal.fold` applies recorded patches.
+4. A field that has its default value is not written, so such a default is one of `""`, 0, 1, -1,
+   False, (), {} (Python has one object of each, and msgspec compares by identity). Any other default
+   stands behind a factory (`always`) and is written every time.
+5. Nothing here grows with the session: what has been answered, taken or left leaves, and lists have a
+   limit.
 """
 
 import msgspec
 
 from loopspec.effects import Effect
+from loopspec.event_base import always
 
 OPEN_STATUSES = ("proposed", "allowed", "asked", "granted", "denied", "running", "lost")
 
 
-class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Base of the snapshot's parts."""
 
 
@@ -30,8 +36,8 @@ class Call(_Part, frozen=True):
     args_hash: str
     seq: int
     index: int
-    status: str = "proposed"
-    effect: str = "irreversible"
+    status: str = always("proposed")
+    effect: str = always("irreversible")
     rule: str = ""
     reason: str = ""
 
@@ -79,7 +85,7 @@ class Timer(_Part, frozen=True):
     state: str
     clock: str
     due: int
-    purpose: str = "after"
+    purpose: str = always("after")
 
 
 class Pending(_Part, frozen=True):
@@ -87,7 +93,7 @@ class Pending(_Part, frozen=True):
 
     effect: Effect
     at: int
-    status: str = "open"
+    status: str = always("open")
     claimed: bool = False
 
 
@@ -101,7 +107,7 @@ class Activation(_Part, frozen=True):
     """
 
     kind: str
-    phase: str = "held"
+    phase: str = always("held")
     since: int = 0
     boundary: str = ""
     attempt: int = 0
@@ -145,14 +151,14 @@ class Snapshot(_Part, frozen=True):
     started: int = 0
     at: int = 0
     awake: int = 0
-    inputs: str = "{}"
+    inputs: str = always("{}")
     workdir: str = ""
     windows: dict[str, int] = {}
     configuration: tuple[str, ...] = ()
     history: dict[str, tuple[str, ...]] = {}
     entered: dict[str, int] = {}
     vars: dict[str, str | int | bool] = {}
-    usage: Usage = Usage()
+    usage: Usage = always(Usage())
     extended: dict[str, int] = {}
     activations: dict[str, Activation] = {}
     pending: dict[str, Pending] = {}
@@ -170,13 +176,26 @@ class Snapshot(_Part, frozen=True):
     stuck: str = ""
 
 
+class Slide(_Part, frozen=True):
+    """How a list changed: `skip` items left at its front, `keep` stayed, the rest left, `add` joined."""
+
+    skip: int = 0
+    keep: int = 0
+    add: tuple[msgspec.Raw, ...] = ()
+
+
 class Patch(_Part, frozen=True):
     """The difference between two snapshots.
 
-    `set` holds replaced fields; `put` and `drop` hold changed and removed keys of map fields. All
-    values are the fields' plain data.
+    `set` holds replaced fields, `part` the changed parts of one (`usage`); `put` and `drop` hold new
+    and removed keys of map fields, `edit` the changed fields of values that stay; `slide` tells of
+    lists. All values are the fields' plain data. What goes without saying is left out: see
+    `codec.diff`.
     """
 
     set: dict[str, msgspec.Raw] = {}
+    part: dict[str, dict[str, msgspec.Raw]] = {}
     put: dict[str, dict[str, msgspec.Raw]] = {}
+    edit: dict[str, dict[str, dict[str, msgspec.Raw]]] = {}
     drop: dict[str, tuple[str, ...]] = {}
+    slide: dict[str, Slide] = {}

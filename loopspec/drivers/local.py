@@ -10,7 +10,6 @@ Rules of this file:
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -18,6 +17,7 @@ from loopspec.drivers.answers import checked
 from loopspec.drivers.crew import Crew, in_words
 from loopspec.drivers.door import Door
 from loopspec.drivers.lease import Tenure
+from loopspec.drivers.mailbox import Mailbox
 from loopspec.drivers.recovery import decide_recovery, needs_claim
 from loopspec.drivers.session import Session
 from loopspec.drivers.world import LocalWorld
@@ -44,6 +44,7 @@ CLOSED: Final = ("finished", "failed", "stuck")
 OVER: Final = "the run has ended"
 Told: TypeAlias = tuple[Kept, str, "asyncio.Future[Step] | None"]
 Events: TypeAlias = Sequence[tuple[Kept, str]]
+_RUNNING: Final["set[LocalDriver]"] = set()
 First: TypeAlias = Events | Callable[[Session], Events]
 
 
@@ -59,8 +60,7 @@ class LocalDriver:
         self._door = door
         self._world = LocalWorld(session, registry.tools, self._watch, door.people)
         self._tenure = tenure or Tenure(session.store, session.id, session.clock)
-        self._queue: deque[Told] = deque()
-        self._woken = asyncio.Event()  # something may have happened that the loop waits for
+        self._box: Mailbox[Told] = Mailbox()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._side: set[asyncio.Task[Any]] = set()
         self._asking: asyncio.Task[Kept | None] | None = None
@@ -80,14 +80,14 @@ class LocalDriver:
         if self._ended:
             raise LoopspecError(OVER)
         done: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
-        self._put((event, by, done))
+        self._box.put((event, by, done))
         return await done
 
     def stop(self, rest: Rest) -> None:
         """Leave the loop as soon as possible; the session stays as the journal has it."""
         if not self._stop.done():
             self._stop.set_result(rest)
-        self._woken.set()
+        self._box.knock()
 
     async def run(self, first: First = (), step: Step | None = None) -> Rest:
         """Run until rest. `first` are events to hand in at once, or a function that looks at the
@@ -97,8 +97,9 @@ class LocalDriver:
         cannot be written: nothing was done after the last entry.
         """
         self.session.token = await self._tenure.take(lambda why: self._watch(Progress(text=why)))
-        beating = asyncio.create_task(self._tenure.keep(self._fail, self._woken.set))
+        beating = asyncio.create_task(self._tenure.keep(self._fail, self._box.knock))
         whole = False
+        _RUNNING.add(self)
         try:
             self._still_here()
             self._world.begin()
@@ -119,6 +120,7 @@ class LocalDriver:
             try:
                 await self._shutdown(whole)
             finally:
+                _RUNNING.discard(self)
                 beating.cancel()
                 self.session.token = 0
                 self._tenure.free()
@@ -130,7 +132,7 @@ class LocalDriver:
         if not self._stop.done():
             self._stop.set_exception(err)
             self._stop.exception()  # `run` raises it, unless something else has ended it first
-        self._woken.set()
+        self._box.knock()
 
     def _still_here(self) -> None:
         """Between loading and locking another process may have moved the session."""
@@ -151,14 +153,14 @@ class LocalDriver:
             if (said := self._said()) is not None:
                 await self._accept(said, "person", None)
                 continue
-            if not self._queue:
+            if not self._box:
                 rest = resting(self.session.machine, self.session.snapshot)
                 if rest is not None and rest.reason in CLOSED:
                     return rest
                 if self._silent and rest is not None and rest == self._asked:
                     return rest
                 self._ask(rest)
-            item = await self._next()
+            item = await self._box.next(self._until_due())
             if item is not None:
                 await self._accept(*item)
         return self._stop.result()
@@ -190,36 +192,14 @@ class LocalDriver:
         if rest is not None and self._asking is None:
             self._asked = rest
             self._asking = asyncio.create_task(self._door.at_rest(self.session, rest))
-            self._asking.add_done_callback(lambda _: self._woken.set())
-
-    def _put(self, told: Told) -> None:
-        """Hand an event to the loop."""
-        self._queue.append(told)
-        self._woken.set()
-
-    async def _next(self) -> Told | None:
-        """The next event, or None when a timer is due, a question is answered or we must stop."""
-        if not self._queue:
-            self._woken.clear()
-            if self._stop.done() or (self._asking is not None and self._asking.done()):
-                return None
-            due = self._until_due()
-            if due is None:
-                await self._woken.wait()
-            else:
-                alarm = asyncio.get_running_loop().call_later(due, self._woken.set)
-                try:
-                    await self._woken.wait()
-                finally:
-                    alarm.cancel()
-        return self._queue.popleft() if self._queue else None
+            self._asking.add_done_callback(self._box.knock)
 
     async def _accept(
         self, event: Kept, by: str, done: "asyncio.Future[Step] | None"
     ) -> None:
         """Commit one event and start what it asks for."""
         try:
-            step = await self.session.accept(event, by)
+            step = await self.session.accept(event, by, alone=self._alone())
         except BaseException as err:
             if done is not None and not done.done():
                 done.set_exception(err)
@@ -233,6 +213,11 @@ class LocalDriver:
             self._act(step.effects)
         if done is not None and not done.done():
             done.set_result(step)
+
+    def _alone(self) -> bool:
+        """Whether nothing of this process goes on while an entry is written: no other session, no
+        stream, no tool. Only then may the write hold up the event loop."""
+        return len(_RUNNING) == 1 and all(task.done() for task in self._tasks.values())
 
     def _shown(self) -> None:
         """Show the entry that was just committed."""
@@ -288,7 +273,7 @@ class LocalDriver:
             self._tasks.pop(effect.id, None)
             if done.cancelled():  # before its first step: nothing of it has begun
                 never = EffectCancelled(effect=effect.id, started=False)
-                self._put((never, "driver", None))
+                self._box.put((never, "driver", None))
 
         task.add_done_callback(over)
 
@@ -317,7 +302,7 @@ class LocalDriver:
             answer = EffectFailed(effect=effect.id, reason=str(err))
         except BaseException as err:  # a plugin's own code, `sys.exit` included
             answer = EffectFailed(effect=effect.id, reason=f"{type(err).__name__}: {err}")
-        self._put((answer, self._crew.name(effect), None))
+        self._box.put((answer, self._crew.name(effect), None))
 
     async def _cancel(self, target: str) -> None:
         """Stop an effect; one that does not stop in time is reported as lost."""
@@ -328,7 +313,7 @@ class LocalDriver:
         _, late = await asyncio.wait({task}, timeout=CANCEL_GRACE)
         if late:
             reason = f"it did not stop within {CANCEL_GRACE:.0f} s of being cancelled"
-            self._put((EffectLost(effect=target, reason=reason), "driver", None))
+            self._box.put((EffectLost(effect=target, reason=reason), "driver", None))
 
     # ------------------------------------------------------------ start and end
 
@@ -380,8 +365,8 @@ class LocalDriver:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=CANCEL_GRACE)
-        while self._queue:
-            event, by, done = self._queue.popleft()
+        while self._box:
+            event, by, done = self._box.take()
             if done is not None and not done.done():
                 done.set_exception(LoopspecError(OVER))
                 done.exception()

@@ -24,7 +24,7 @@ from loopspec.drivers.view import View, load_view, replaces
 from loopspec.errors import Conflict, Damaged
 from loopspec.events import Kept, ModelReplied, SessionStarted, Stamped, name_of
 from loopspec.governance.redact import Redactor
-from loopspec.journal.chain import check, check_head, make_entry, read
+from loopspec.journal.chain import Row, check, check_head, make_entry, read
 from loopspec.journal.entry import GENESIS, Entry
 from loopspec.journal.fold import Recomputed, empty
 from loopspec.machine.model import Machine
@@ -129,10 +129,16 @@ class Session:
         return self._view
 
     async def accept(
-        self, event: Kept, by: str, blobs: Mapping[str, bytes] | None = None
+        self,
+        event: Kept,
+        by: str,
+        blobs: Mapping[str, bytes] | None = None,
+        *,
+        alone: bool = False,
     ) -> Step:
         """Step one event and commit its entry; refused commands go to the ring of refusals.
 
+        `alone` says that nothing else in this process wants the thread until the entry is written.
         Raises `Conflict` when another process moved the session, `StoreError` when the entry could
         not be written: then nothing has changed and nothing may be acted upon.
         """
@@ -151,14 +157,16 @@ class Session:
             return made
         view = self.view()
         entry, item = prepared(
-            self.machine, self.snapshot, made, stamped, self._hash, blobs or {}, self.token
+            self.machine,
+            self.snapshot,
+            made,
+            stamped,
+            self._hash,
+            blobs or {},
+            view=view,
+            token=self.token,
+            alone=alone,
         )
-        if replaces(entry):  # seldom, and only now is known what stays
-            index = view.index_after(entry)
-            made = msgspec.structs.replace(made, blobs={**made.blobs, digest(index): index})
-            entry, item = prepared(
-                self.machine, self.snapshot, made, stamped, self._hash, blobs or {}, self.token
-            )
         try:
             await written(self.store.append(item))
         except Conflict as err:
@@ -205,28 +213,44 @@ def prepared(
     stamped: Stamped,
     prev: str,
     blobs: Mapping[str, bytes],
+    *,
+    view: View,
     token: int = 0,
+    alone: bool = False,
 ) -> tuple[Entry, Append]:
-    """The sealed entry of an accepted step, and what a store has to write for it under `token`."""
-    entry, data, snapshot = make_entry(
-        old=old,
-        new=made.snapshot,
-        stamped=stamped,
-        outcome=made.outcome,
-        record=made.record,
-        effects=made.effects,
-        blobs=made.blobs,
-        prev=prev,
-        semantics=machine.semantics,
-    )
-    return entry, Append(
-        session=entry.session,
-        seq=entry.seq,
-        hash=entry.hash,
-        entry=data,
-        snapshot=snapshot,
-        blobs={**made.blobs, **blobs},
+    """The sealed entry of an accepted step, and what a store has to write for it under `token`.
+
+    `view` is the view before the step: a compaction's entry gets the index of what stays of it.
+    """
+
+    def sealed(beside: Mapping[str, bytes]) -> Row:
+        return make_entry(
+            old=old,
+            new=made.snapshot,
+            stamped=stamped,
+            outcome=made.outcome,
+            record=made.record,
+            effects=made.effects,
+            blobs=beside,
+            prev=prev,
+            semantics=machine.semantics,
+        )
+
+    beside = made.blobs
+    row = sealed(beside)
+    if replaces(row.entry):  # seldom, and only now is known what stays
+        index = view.index_after(row.entry)
+        beside = {**beside, digest(index): index}
+        row = sealed(beside)
+    return row.entry, Append(
+        session=row.entry.session,
+        seq=row.entry.seq,
+        hash=row.entry.hash,
+        entry=row.data,
+        snapshot=row.snapshot,
+        blobs={**beside, **blobs} if blobs else beside,
         token=token,
+        alone=alone,
     )
 
 

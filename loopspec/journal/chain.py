@@ -7,22 +7,39 @@ Rules of this file:
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from loopspec.codec import decode, diff, digest, encode
+from loopspec.codec import answered_by, decode, diff, digest, encode
 from loopspec.errors import Damaged
 from loopspec.events import Stamped
 from loopspec.journal.entry import FORMAT, GENESIS, Entry
 from loopspec.record import Record
 from loopspec.snapshot import Snapshot
 
+_END: Final = b'"}'
+"""What stands behind the hash, which is the last field of an entry."""
+
+
+class Row(NamedTuple):
+    """An entry with what a store keeps of it: its canonical bytes and those of the snapshot after it."""
+
+    entry: Entry
+    data: bytes
+    snapshot: bytes
+
 
 def seal(entry: Entry) -> Entry:
     """The entry with its hash."""
-    bare = msgspec.structs.replace(entry, hash="")
-    return msgspec.structs.replace(bare, hash=digest(encode(bare)))
+    return _sealed(entry)[0]
+
+
+def _sealed(entry: Entry) -> tuple[Entry, bytes]:
+    """The entry with its hash, and its canonical bytes: encoded once, the hash put where it belongs."""
+    bare = encode(msgspec.structs.replace(entry, hash="") if entry.hash else entry)
+    made = digest(bare)
+    return msgspec.structs.replace(entry, hash=made), bare[: -len(_END)] + made.encode() + _END
 
 
 def make_entry(
@@ -36,9 +53,10 @@ def make_entry(
     blobs: Iterable[str],
     prev: str,
     semantics: int,
-) -> Entry:
-    """The sealed entry of an accepted step."""
-    return seal(
+) -> Row:
+    """The sealed entry of an accepted step, with the bytes that were made on the way."""
+    snapshot = encode(new)
+    entry, data = _sealed(
         Entry(
             v=FORMAT,
             sem=semantics,
@@ -51,12 +69,13 @@ def make_entry(
             outcome=outcome,
             record=record,
             effects=effects,
-            patch=diff(old, new),
-            snapshot=digest(encode(new)),
+            patch=diff(old, new, effects, answered_by(stamped.event)),
+            snapshot=digest(snapshot),
             blobs=tuple(sorted(blobs)),
             prev=prev,
         )
     )
+    return Row(entry, data, snapshot)
 
 
 def read(data: bytes) -> Entry:
@@ -80,17 +99,25 @@ def check(rows: Iterable[bytes], session: str, start: int = 0) -> Iterator[Entry
         try:
             entry = read(data)
         except Damaged as err:
-            raise Damaged(err.fault, place=where) from None
+            raise Damaged(err.fault, place=where, remedy=remedy(session)) from None
+        fault = ""
         if entry.session != session:
-            raise Damaged(f"the entry belongs to session {entry.session}", place=where)
-        if entry.seq != seq:
-            raise Damaged(f"entry {entry.seq} stands where {seq} should be", place=where)
-        if prev is not None and entry.prev != prev:
-            raise Damaged("the previous hash does not match: dropped or swapped", place=where)
-        if seal(entry).hash != entry.hash or encode(entry) != data:
-            raise Damaged("the entry's own hash does not match: it was edited", place=where)
+            fault = f"the entry belongs to session {entry.session}"
+        elif entry.seq != seq:
+            fault = f"entry {entry.seq} stands where {seq} should be"
+        elif prev is not None and entry.prev != prev:
+            fault = "the previous hash does not match: dropped or swapped"
+        elif _sealed(entry) != (entry, data):
+            fault = "the entry's own hash does not match: it was edited"
+        if fault:
+            raise Damaged(fault, place=where, remedy=remedy(session))
         yield entry
         prev, seq = entry.hash, seq + 1
+
+
+def remedy(session: str) -> str:
+    """What helps against a damaged session: knowing how far it is whole."""
+    return f"How far it is whole says: loopspec verify {session}"
 
 
 def check_head(last: Entry | None, seq: int, head: str, session: str) -> None:
@@ -100,9 +127,11 @@ def check_head(last: Entry | None, seq: int, head: str, session: str) -> None:
         raise Damaged(
             f"the head says entry {seq}, but the newest entry is {have}: the tail was cut",
             place=f"session {session}",
+            remedy=remedy(session),
         )
     if last.seq > seq or last.hash != head:
         raise Damaged(
             f"the head says entry {seq} with another hash than entry {last.seq} has",
             place=f"session {session}",
+            remedy=remedy(session),
         )

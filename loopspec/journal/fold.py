@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from loopspec.codec import apply, digest, encode
+from loopspec.codec import answered_by, apply, digest, encode
 from loopspec.errors import Damaged
 from loopspec.events import Stamped
 from loopspec.journal.entry import Entry
@@ -35,8 +35,8 @@ def empty(session: str) -> Snapshot:
 def advance(snapshot: Snapshot, entry: Entry) -> Snapshot:
     """The snapshot after `entry`; raises `Damaged` if it is not the one recorded there."""
     try:
-        new = apply(snapshot, entry.patch)
-    except (msgspec.MsgspecError, TypeError, ValueError, KeyError) as err:
+        new = apply(snapshot, entry.patch, entry.effects, answered_by(entry.event))
+    except (msgspec.MsgspecError, TypeError, ValueError, LookupError, AttributeError) as err:
         raise Damaged(
             f"the patch cannot be applied: {err}", place=f"entry {entry.seq}"
         ) from None

@@ -6,6 +6,7 @@ One protobuf message per event, generated from the event's own fields, plus `Inp
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, json_format, messag
 from google.protobuf.message import Message
 
 from loopspec.events import BY_NAME, ProposedCall
+from loopspec.machine.fill import filled
 from loopspec.machine.model import Field
 
 MAX_DEPTH: Final = 32
@@ -81,15 +83,19 @@ class Types:
         file = descriptor_pb2.FileDescriptorProto(
             name="ls.proto", package="ls", syntax="proto3", dependency=[base.name]
         )
-        _message(file, "Call", {"tool": "string", "args": "struct", "problem": "string"})
-        _message(file, "Inputs", {n: f.type for n, f in inputs.items()})
-        _message(file, "Vars", {n: f.type for n, f in vars.items()})
-        _message(file, "Usage", USAGE_FIELDS)
+        self._words: dict[str, Mapping[str, str]] = {
+            "Call": {"tool": "string", "args": "struct", "problem": "string"},
+            "Inputs": {n: f.type for n, f in inputs.items()},
+            "Vars": {n: f.type for n, f in vars.items()},
+            "Usage": USAGE_FIELDS,
+        }
         self.event_types: dict[str, str] = {}
         for event in [*BY_NAME, *foreign]:
             name = "E" + "".join(f"{ord(c):x}" if c in "._-" else c for c in event)
-            _message(file, name, event_fields(event, foreign))
+            self._words[name] = event_fields(event, foreign)
             self.event_types[event] = f"ls.{name}"
+        for name, words in self._words.items():
+            _message(file, name, words)
         self.pool.Add(file)
         self._classes: dict[str, Any] = {}
 
@@ -103,10 +109,16 @@ class Types:
             found = message_factory.GetMessageClass(self.pool.FindMessageTypeByName(type_name))
             self._classes[type_name] = found
         message: Message = found()
+        if filled(message, self._words[type_name.removeprefix("ls.")], data):
+            return message
+        return self.read(found(), data)
+
+    def read(self, message: Message, data: Mapping[str, Any]) -> Message:
+        """The message with `data`, the general way: whatever can be converted is converted."""
         clean = {k: v for k, v in data.items() if v is not None}
         try:
             json_format.ParseDict(clean, message, ignore_unknown_fields=True)
-        except json_format.ParseError as err:
+        except (json_format.ParseError, OverflowError) as err:
             raise ValueError(str(err)) from None
         return message
 
@@ -125,7 +137,7 @@ def event_data(event: object) -> dict[str, Any]:
         ]
     for name in ("data", "inputs"):
         if isinstance(plain.get(name), str):
-            plain[name] = _loads(plain[name])
+            plain[name] = _loads(plain[name])[0]
     return plain
 
 
@@ -139,28 +151,27 @@ def too_deep(value: Any, depth: int = MAX_DEPTH) -> bool:
     return isinstance(value, list) and any(too_deep(v, depth - 1) for v in value)
 
 
-def _loads(text: str) -> Any:
-    """The JSON value of a text; the text itself if it is no JSON, or too deep to be typed."""
+@lru_cache(maxsize=8)
+def _loads(text: str) -> tuple[Any, bool]:
+    """The JSON value of a text, and whether it is too deep to be typed; then, and if it is no JSON,
+    the value is the text itself. A step asks several times about the same few texts."""
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return text if too_deep(value) else value
+    except ValueError:
+        return text, False
+    except RecursionError:
+        return text, True
+    return (text, True) if too_deep(value) else (value, False)
 
 
 def deep_arguments(text: str) -> bool:
     """Whether a call's arguments are nested too deep for guards to read."""
-    try:
-        return too_deep(json.loads(text))
-    except RecursionError:
-        return True
-    except ValueError:
-        return False
+    return _loads(text)[1]
 
 
 def _object(text: str) -> dict[str, Any]:
     """The JSON object of a text, an empty one if it is none."""
-    value = _loads(text)
+    value = _loads(text)[0]
     return value if isinstance(value, dict) else {}
 
 

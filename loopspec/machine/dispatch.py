@@ -7,21 +7,18 @@ Rules of this file:
 3. Leaving a state cancels what it started; entering one arms its timers and its kind.
 """
 
-import json
-from typing import Any
-
 import msgspec
 
-from loopspec.codec import canonical_json
 from loopspec.effects import Cancel, RunTool
 from loopspec.events import ErrorExecution, Raised, UserMessage
 from loopspec.machine import ledger
-from loopspec.machine.celtypes import event_data
 from loopspec.machine.chart import Chart, Illegal, Move, Overrun
 from loopspec.machine.draft import Draft, Queued, effect_order
-from loopspec.machine.guards import GuardError, Guards, loaded, seen
+from loopspec.machine.guards import GuardError, Guards, saw
+from loopspec.machine.memo import Memo
 from loopspec.machine.model import Action, Machine, State, Transition
 from loopspec.machine.texts import TextError, render
+from loopspec.machine.values import Typed, Values
 from loopspec.record import AddText, AddUser, Said, Seen, Taken
 from loopspec.snapshot import Activation, Snapshot, Timer, Waiting
 
@@ -31,49 +28,23 @@ SHORT = 2_000
 class Engine:
     """What a machine needs to be stepped: its chart and its compiled expressions."""
 
-    def __init__(self, machine: Machine) -> None:
-        """Compile; raises the calculator's errors on a broken machine."""
+    def __init__(self, machine: Machine, memo: type[Memo] | None = Memo) -> None:
+        """Compile; raises the calculator's errors on a broken machine. See `Chart` for `memo`."""
         self.machine = machine
-        self.chart = Chart(machine)
+        self.chart = Chart(machine, memo)
         foreign = {n: s for k in machine.kinds.values() for n, s in k.endings.items() if s}
         self.guards = Guards(machine.inputs, machine.vars, foreign)
-
-
-def context_of(draft: Draft, event: dict[str, Any]) -> dict[str, Any]:
-    """The plain values guards and texts may read."""
-    machine, usage = draft.machine, draft.usage
-    inputs = draft.fixed.get("inputs", draft.old.inputs)
-    return {
-        "inputs": json.loads(inputs),
-        "vars": {n: loaded(v, machine.vars[n].type) for n, v in draft.vars.items()},
-        "usage": {
-            "turns": usage.turns,
-            "calls": usage.calls,
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "tokens": usage.tokens,
-            "context": usage.context,
-            "cost_usd": usage.cost / 1e9,
-            "priced": usage.unpriced == 0,
-        },
-        "session": {
-            "id": draft.old.session,
-            "workdir": draft.fixed.get("workdir", draft.old.workdir),
-            "name": machine.name,
-        },
-        "event": event,
-    }
+        self.typed = Typed(self.guards.types)
 
 
 class Trial:
     """The hands of one calculation: runs guards and actions on copies, commits at the end."""
 
-    def __init__(self, engine: Engine, draft: Draft, event: dict[str, Any]) -> None:
-        """Copy what actions may change."""
+    def __init__(self, engine: Engine, draft: Draft, values: Values) -> None:
+        """`values` are what guards and actions read; an assignment gives them other vars."""
         self._engine = engine
         self._draft = draft
-        self._plain = context_of(draft, event)
-        self.vars = dict(draft.vars)
+        self.values = values
         self.path: list[tuple[bool, State]] = []  # in order: (True, entered) or (False, left)
         self.taken: list[Taken] = []
         self.said: list[Said] = []
@@ -86,13 +57,14 @@ class Trial:
     def guard(self, transition: Transition, event: str | None) -> bool:
         """Ask a guard, and note what it read and gave."""
         place = str(transition.place)
-        saw = canonical_json(seen(transition.guard, self._plain))
+        read = saw(transition.guard, self.values)
         try:
-            gave = self._engine.guards.holds(transition.guard, event, self._typed(event))
+            typed = self.values.typed(self._engine.typed, event, transition.guard)
+            gave = self._engine.guards.holds(transition.guard, event, typed)
         except GuardError as err:
-            self._draft.guards.append(Seen(place, transition.guard, f"error: {err}", saw))
+            self._draft.guards.append(Seen(place, transition.guard, f"error: {err}", read))
             raise GuardError(f"guard at {place}: `{transition.guard}`: {err}") from None
-        self._draft.guards.append(Seen(place, transition.guard, str(gave).lower(), saw))
+        self._draft.guards.append(Seen(place, transition.guard, str(gave).lower(), read))
         return gave
 
     def leave(self, state: State) -> None:
@@ -145,44 +117,30 @@ class Trial:
         """Give a var its new value, for later guards of the same step too."""
         want = self._draft.machine.vars[action.name].type
         try:
-            value = self._engine.guards.assign(action.text, want, event, self._typed(event))
+            typed = self.values.typed(self._engine.typed, event, action.text)
+            value = self._engine.guards.assign(action.text, want, event, typed)
         except GuardError as err:
             raise GuardError(
                 f"assign at {action.place}: `{action.name}: {action.text}`: {err}"
             ) from None
-        self.vars[action.name] = value
-        self._plain["vars"] = {**self._plain["vars"], action.name: loaded(value, want)}
+        self.values.vars = {**self.values.vars, action.name: value}
 
     def _text(self, action: Action) -> str:
         """Render a text."""
         try:
-            return render(action.text, self._plain)
+            return render(action.text, self.values)
         except TextError as err:
             raise TextError(f"text at {action.place}: {err}") from None
-
-    def _typed(self, event: str | None) -> dict[str, Any]:
-        """The typed messages an expression is evaluated against."""
-        types = self._engine.guards.types
-        wanted = {"inputs": "ls.Inputs", "vars": "ls.Vars", "usage": "ls.Usage"}
-        if event in types.event_types:
-            wanted["event"] = types.event_types[event]
-        try:
-            return {name: types.make(kind, self._plain[name]) for name, kind in wanted.items()}
-        except (ValueError, TypeError, RecursionError) as err:
-            raise GuardError(f"the values it reads do not fit their types: {err}") from None
 
 
 def dispatch(engine: Engine, draft: Draft, queued: Queued) -> None:
     """Give one event to the chart; commits its result or raises `error.execution` inside."""
     if queued.ending and queued.state not in draft.activations:
         return  # an earlier event of this step has left the state whose work this ends
-    data = event_data(queued.event)
-    if "data" in data and isinstance(data["data"], dict) and queued.name != "effect.answered":
-        data = data["data"]
     if not draft.configuration:  # the initial state could not be entered; `stuck` says why
         keep(draft, queued)
         return
-    trial = Trial(engine, draft, data)
+    trial = Trial(engine, draft, Values(draft, queued.event, queued.name))
     routed = True
     try:
         move = engine.chart.send(
@@ -191,7 +149,7 @@ def dispatch(engine: Engine, draft: Draft, queued: Queued) -> None:
         if not move.moved and engine.chart.has_always(draft.configuration):
             routed = False
             unrouted(draft, queued)
-            trial = Trial(engine, draft, {})
+            trial = Trial(engine, draft, Values(draft))
             move = engine.chart.send(draft.configuration, draft.history, None, trial)
             if move.moved:
                 commit(draft, trial, move)
@@ -211,7 +169,7 @@ def dispatch(engine: Engine, draft: Draft, queued: Queued) -> None:
 
 def start(engine: Engine, draft: Draft) -> None:
     """Enter the initial states of a new session."""
-    trial = Trial(engine, draft, {})
+    trial = Trial(engine, draft, Values(draft))
     try:
         move = engine.chart.start(trial)
     except (GuardError, TextError, Overrun, Illegal) as err:
@@ -268,7 +226,7 @@ def commit(draft: Draft, trial: Trial, move: Move) -> None:
     draft.moved = True
     draft.stuck = ""
     draft.configuration, draft.history = move.configuration, move.history
-    draft.vars = trial.vars
+    draft.vars = trial.values.vars
     draft.taken.extend(trial.taken)
     draft.marked.extend(trial.marked)
     for name in trial.marked:
@@ -277,13 +235,14 @@ def commit(draft: Draft, trial: Trial, move: Move) -> None:
         draft.said.append(said)
         if said.to == "model" and said.text.strip():
             draft.show_text(AddText(text=said.text), said.text)
-    parked = any(entered and _rests(draft.machine, s.path) == "suspended" for entered, s in trial.path)
+    rests = draft.machine.resting
+    parked = any(entered and rests.get(s.path) == "suspended" for entered, s in trial.path)
     for entered, state in trial.path:
         if entered:
             _enter(draft, state)
         else:
             _leave(draft, state, parked)
-    if not _suspended(draft):
+    if draft.kept_timers and "suspended" not in map(rests.get, draft.configuration):
         waits = {f"wait:{p}" for p, a in draft.activations.items() if a.phase == "held"}
         draft.kept_timers = {k: due for k, due in draft.kept_timers.items() if k in waits}
     for name in trial.follows:
@@ -332,17 +291,6 @@ def _enter(draft: Draft, state: State) -> None:
                 Timer(id=retry, state=state.path, clock="awake", due=due, purpose="retry")
             )
         draft.activations[state.path] = made
-
-
-def _suspended(draft: Draft) -> bool:
-    """Whether a `suspend` state is active."""
-    return any(_rests(draft.machine, p) == "suspended" for p in draft.configuration)
-
-
-def _rests(machine: Machine, path: str) -> str:
-    """Why a run may rest in this state, empty if it may not."""
-    kind = machine.kind_of(path)
-    return kind.rests if kind else ""
 
 
 def finished(machine: Machine, snapshot: Snapshot) -> bool:

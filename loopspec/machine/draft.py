@@ -5,14 +5,14 @@ Rules of this file:
 2. Ids come from the session, the sequence and a counter, so the same history gives the same ids.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from loopspec.codec import digest
 from loopspec.effects import Effect
 from loopspec.events import Event, Kept, SessionStarted
-from loopspec.machine.model import Machine
+from loopspec.machine.model import Field, Machine
 from loopspec.record import Record, Said, Seen, Taken, ViewOp
 from loopspec.snapshot import Call, Pending, Snapshot, Timer, Usage
 from loopspec.tokens import estimate
@@ -50,7 +50,8 @@ def effect_order(effect: str) -> tuple[int, int]:
 
 
 class Draft:
-    """Mutable state of one step. Map fields are copies; scalars are plain attributes."""
+    """Mutable state of one step. Map fields are copies, but for `history` and `vars`: those are only
+    ever replaced, so that what is made from them lasts until they are."""
 
     def __init__(
         self, machine: Machine, old: Snapshot, at: int, awake: int, event: Kept
@@ -63,9 +64,9 @@ class Draft:
         self.at = at
         self.awake = max(awake, old.awake)
         self.configuration = old.configuration
-        self.history = dict(old.history)
+        self.history: Mapping[str, tuple[str, ...]] = old.history
         self.entered = dict(old.entered)
-        self.vars = dict(old.vars)
+        self.vars: Mapping[str, str | int | bool] = old.vars
         self.usage: Usage = old.usage
         self.extended = dict(old.extended)
         self.activations = dict(old.activations)
@@ -120,9 +121,12 @@ class Draft:
 
         `internal` ones come before the others, in the order they were raised.
         """
-        scope = frozenset(self.machine.ancestry(state)) if state else None
-        at = sum(q.internal for q in self.queue) if internal else len(self.queue)
-        self.queue.insert(at, Queued(name, event, scope, ending, state, internal))
+        scope = self.machine.lines[state] if state else None
+        queued = Queued(name, event, scope, ending, state, internal)
+        if internal:
+            self.queue.insert(sum(q.internal for q in self.queue), queued)
+        else:
+            self.queue.append(queued)
 
     def show(self, op: ViewOp, tokens: int) -> None:
         """Change the view and count what the next request grows by."""
@@ -138,12 +142,6 @@ class Draft:
         """Change the view by a text whose tokens are estimated here."""
         self.show(op, estimate(text))
 
-    def put_blob(self, data: bytes) -> str:
-        """Keep bytes beside the entry; gives back their digest."""
-        key = digest(data)
-        self.blobs[key] = data
-        return key
-
     def set_call(self, call: Call, **changes: Any) -> Call:
         """Replace a call in the ledger."""
         made = msgspec.structs.replace(call, **changes)
@@ -153,6 +151,13 @@ class Draft:
     def arm(self, timer: Timer) -> None:
         """Arm a timer."""
         self.timers[timer.id] = timer
+
+    def active(self) -> list[str]:
+        """The active states with a kind, in document order."""
+        paths = list(self.activations)
+        if len(paths) > 1:
+            paths.sort(key=self.machine.order.__getitem__)
+        return paths
 
     def cancelling(self) -> bool:
         """Whether cancelled work has not settled yet."""
@@ -215,10 +220,16 @@ def begin(draft: Draft, event: SessionStarted) -> None:
         windows=dict(event.windows),
         started=draft.at,
     )
-    for name, field in machine.vars.items():
-        default = field.default if field.default is not None else ZERO[field.type]
-        keep = field.type in ("number", "json")
-        draft.vars[name] = default if keep else msgspec.json.decode(default)
+    draft.vars = {name: _first(field) for name, field in machine.vars.items()}
     if machine.budgets.elapsed is not None:
         due = draft.awake + machine.budgets.elapsed
         draft.arm(Timer(id=ELAPSED, state="", clock="awake", due=due, purpose="budget"))
+
+
+def _first(field: Field) -> str | int | bool:
+    """What a var begins with, as the snapshot keeps it."""
+    default = field.default if field.default is not None else ZERO[field.type]
+    if field.type in ("number", "json"):
+        return default
+    first: str | int | bool = msgspec.json.decode(default)
+    return first

@@ -28,6 +28,8 @@ MAX_REPETITIONS: Final = 100
 _COUNTED: Final = re.compile(r"\{(\d{1,9})(?:,(\d{0,9}))?\}")
 _PLACE: Final = re.compile(r"<input>:(\d+):(\d+)")
 _PATH: Final = re.compile(r"\b(?:event|vars|inputs|usage)(?:\.[A-Za-z_]\w*)+")
+ROOTS: Final = ("inputs", "vars", "usage", "event")
+MAX_SEEN: Final = 200
 _WHOLE: Final = re.compile(r"-?[0-9]+")
 _MACROS: Final = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(")
 _LITERAL: Final = re.compile(
@@ -137,8 +139,7 @@ class Guards:
 
     def _explained(self, raw: str, source: str, event: str | None) -> GuardError:
         """A compiler's complaint in loopspec's words."""
-        roots = ("inputs", "vars", "usage", "event")
-        fields = {root: tuple(self._known(root, event)) for root in roots}
+        fields = {root: tuple(self._known(root, event)) for root in ROOTS}
         told = complaint(raw, source, event, fields)
         return GuardError(told.fault, raw, told.name, told.known)
 
@@ -192,19 +193,35 @@ def loaded(value: str | int | bool, want: str) -> Any:
     return json.loads(value) if want in {"number", "json"} and isinstance(value, str) else value
 
 
-def seen(source: str, plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The values an expression read, by path, for `explain`."""
-    out: dict[str, Any] = {}
-    for path in dict.fromkeys(_PATH.findall(source)):
+def saw(source: str, plain: Mapping[str, Any]) -> str:
+    """The values an expression reads as canonical JSON text, by path, for `explain`."""
+    parts = []
+    for path, names in paths_of(source):
         value: Any = plain
-        for part in path.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+        for name in names:
+            value = value.get(name) if isinstance(value, Mapping) else None
         try:
             text = canonical_json(value)
+            if len(text) > MAX_SEEN:
+                text = f'"({len(text)} characters of JSON)"'
         except (ValueError, RecursionError):
-            value = text = "(no JSON)"  # such as an infinite number; the guard itself will say so
-        out[path] = value if len(text) <= 200 else f"({len(text)} characters of JSON)"
-    return out
+            text = '"(no JSON)"'  # such as an infinite number; the guard itself will say so
+        parts.append(f'"{path}":{text}')
+    return f"{{{','.join(parts)}}}"
+
+
+@lru_cache(maxsize=4_096)
+def paths_of(source: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The dotted paths an expression names, sorted, each with its names."""
+    return tuple((path, tuple(path.split("."))) for path in sorted(set(_PATH.findall(source))))
+
+
+@lru_cache(maxsize=4_096)
+def needs(source: str) -> tuple[frozenset[str], frozenset[str] | None]:
+    """The roots an expression may read, and which fields of the event (None: it may read any)."""
+    roots = frozenset(root for root in ROOTS if re.search(rf"\b{root}\b", source))
+    named = re.findall(r"\bevent\b(?:\.([A-Za-z_]\w*))?", source)
+    return roots, frozenset(named) if all(named) else None
 
 
 @lru_cache(maxsize=32)

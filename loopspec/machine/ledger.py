@@ -35,7 +35,10 @@ from loopspec.tokens import estimate
 PERSON: Final = "person"
 GATE_FAILED: Final = "gate-failed"
 MAX_REMAINING: Final = 200
-MAX_BOUNDARIES: Final = 50
+MAX_BOUNDARIES: Final = 32
+"""Rollback points that can be gone back to, the newest. Each takes 140 bytes of every snapshot, and
+snapshots are written at every transition: with 32 that is a page of the disk, and a session of twenty
+thousand transitions costs what one of a hundred does. The workspace's own records are not touched."""
 
 
 def propose(draft: Draft, event: ModelReplied) -> None:
@@ -187,6 +190,12 @@ def approve(draft: Draft, event: ApprovalGiven, by: str) -> None:
         case "grant" | "rerun":
             key = f"g{draft.seq}"
             whole_tool = event.scope == "tool" and event.answer == "grant"
+            if whole_tool:  # the new one says all that an older one for this tool could
+                draft.grants = {
+                    k: g
+                    for k, g in draft.grants.items()
+                    if (g.scope, g.tool) != ("tool", call.tool)
+                }
             draft.grants[key] = Grant(
                 id=key,
                 scope="tool" if whole_tool else "call",

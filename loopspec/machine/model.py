@@ -14,7 +14,7 @@ import msgspec
 from loopspec.codec import digest, encode
 
 FORMAT: Final = 1
-SEMANTICS: Final = 2
+SEMANTICS: Final = 3
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -252,6 +252,22 @@ class Machine(_Part, frozen=True, dict=True):
     def digest(self) -> str:
         """SHA-256 of the machine's canonical bytes."""
         return digest(encode(self))
+
+    @cached_property
+    def order(self) -> dict[str, int]:
+        """Where each state stands in the document."""
+        return {path: n for n, path in enumerate(self.states)}
+
+    @cached_property
+    def lines(self) -> dict[str, frozenset[str]]:
+        """Each state's path with those of its ancestors."""
+        return {path: frozenset(self.ancestry(path)) for path in self.states}
+
+    @cached_property
+    def resting(self) -> dict[str, str]:
+        """The states in which a run may rest, and why it may."""
+        kinds = {path: self.kind_of(path) for path in self.states}
+        return {path: kind.rests for path, kind in kinds.items() if kind and kind.rests}
 
     def kind_of(self, path: str) -> Kind | None:
         """The kind of the state at `path`, None for a plain state."""

@@ -131,7 +131,7 @@ def _approval_settled(draft: Draft) -> None:
     ending = ledger.approval_ending(draft)
     if ending is None:
         return
-    for path in [p for p in draft.machine.states if p in draft.activations]:
+    for path in draft.active():
         kind, act = draft.machine.kind_of(path), draft.activations[path]
         if kind is not None and kind.rests == "approval" and act.phase == "running":
             activation(draft, path, phase="ended")

@@ -71,8 +71,13 @@ def engine_of(machine: Machine) -> Engine:
     return found
 
 
-def step(machine: Machine, snapshot: Snapshot, stamped: Stamped) -> Step:
-    """Move `snapshot` by one stamped event. Pure; never raises for any event of the union."""
+def step(
+    machine: Machine, snapshot: Snapshot, stamped: Stamped, engine: Engine | None = None
+) -> Step:
+    """Move `snapshot` by one stamped event. Pure; never raises for any event of the union.
+
+    `engine` is another than the machine's own, such as one without a memo, to compare the two.
+    """
     event = stamped.event
     reason = refusal(machine, snapshot, event)
     if reason:
@@ -82,7 +87,7 @@ def step(machine: Machine, snapshot: Snapshot, stamped: Stamped) -> Step:
             refusal=reason,
             accepted=accepted(machine, snapshot),
         )
-    engine = engine_of(machine)
+    engine = engine or engine_of(machine)
     draft = Draft(machine, snapshot, stamped.at, stamped.awake, event)
     reduce(draft, event, stamped.by)
     if isinstance(event, SessionStarted) and snapshot.seq < 0 and not draft.stuck:

@@ -51,12 +51,12 @@ from loopspec.events import (
     name_of,
 )
 from loopspec.machine import ledger
-from loopspec.machine.dispatch import context_of
 from loopspec.machine.draft import ELAPSED, Draft
 from loopspec.machine.model import Kind, ModelDecl, State
-from loopspec.machine.texts import TextError, render
+from loopspec.machine.prompts import prompt_of
+from loopspec.machine.texts import TextError
+from loopspec.machine.values import Values
 from loopspec.snapshot import Timer
-from loopspec.tokens import estimate
 
 PPM: Final = 1_000_000
 RESTART: Final = "restart"
@@ -97,7 +97,7 @@ def settle(draft: Draft) -> bool:
     if draft.cancelling():
         return False
     changed = False
-    for path in [p for p in draft.machine.states if p in draft.activations]:
+    for path in draft.active():
         if draft.activations[path].phase == "held":
             changed = True
             _start(draft, path)
@@ -187,7 +187,7 @@ def _call_model(draft: Draft, state: State) -> None:
     system, unseen = "", 0
     if state.prompt:
         try:
-            text = render(machine.prompts[state.prompt], context_of(draft, {}))
+            made = prompt_of(machine.prompts[state.prompt], Values(draft))
         except TextError as err:
             place = str(machine.prompt_places.get(state.prompt, state.place))
             fault = f"prompt `{state.prompt}` at {place}: {err}"
@@ -195,9 +195,10 @@ def _call_model(draft: Draft, state: State) -> None:
             raised = ErrorExecution(place=place, error=fault, event="")
             draft.push(name_of(raised), raised, path)
             return
-        system = draft.put_blob(text.encode())
+        system = made.digest
+        draft.blobs[system] = made.data
         # Once a provider has counted a request, the count holds the prompt too.
-        unseen = 0 if draft.usage.input_tokens else estimate(text)
+        unseen = 0 if draft.usage.input_tokens else made.tokens
     if _pressed(draft, decl, path, unseen):
         return
     act = draft.activations[path]

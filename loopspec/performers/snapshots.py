@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from loopspec.points import reach
+
 EXCLUDED: Final = frozenset({".git", "__pycache__", ".venv", "node_modules"})
 MAX_FILES: Final = 200_000
 MAX_BYTES: Final = 100 * 1024 * 1024
@@ -219,6 +221,7 @@ def put_back(
             "back; move it away and roll back again (nothing was changed)"
         )
     apply(workdir, target, plan, fetch, stop)
+    reach("rollback.applied")
     after = present()
     # A directory with something unrecorded in it stays, and that is as it should be.
     extra = {path + "/" for path in after.directories}
@@ -261,6 +264,7 @@ def apply(
     """
     for path in plan.delete:
         stop.check()
+        reach("rollback.deletes")
         with suppress(FileNotFoundError):
             os.unlink(workdir / path)
     for path in plan.rmdir:
@@ -270,6 +274,7 @@ def apply(
         os.makedirs(workdir / path, exist_ok=True)
     for path in plan.put:
         stop.check()
+        reach("rollback.puts")
         _put(workdir / path, target.entries[path], fetch(path))
     for path in plan.chmod:
         stop.check()
@@ -287,6 +292,7 @@ def _put(path: Path, entry: Entry, data: bytes) -> None:
             with open(os.open(temporary, flags, 0o600), "wb") as file:
                 file.write(data)
                 os.fchmod(file.fileno(), entry.mode)
+        reach("rollback.renames")
         os.replace(temporary, path)
     except BaseException:
         with suppress(FileNotFoundError):

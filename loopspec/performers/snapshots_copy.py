@@ -27,6 +27,7 @@ from loopspec.performers.snapshots import (
     printable,
     put_back,
 )
+from loopspec.points import reach
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,160}")
 
@@ -61,7 +62,9 @@ class CopySnapshots:
                 "entries": {p: [e.link, e.mode, e.id] for p, e in sorted(entries.items())},
             }
             (new / "manifest.json").write_text(json.dumps(manifest))
+            reach("boundary.renames")
             os.rename(new, self._copies / name)
+        reach("boundary.recorded")
         return f"copy:{name}"
 
     def restore(self, ref: str) -> list[str]:

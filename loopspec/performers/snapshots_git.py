@@ -33,6 +33,7 @@ from loopspec.performers.snapshots import (
     look,
     put_back,
 )
+from loopspec.points import reach
 
 _SETTINGS: Final = {
     "core.bare": "false",
@@ -91,6 +92,7 @@ class GitSnapshots:
                 mine.unlink(missing_ok=True)  # a damaged index must not end all recording
                 self._update(mine, listing)
             tree = self._run(["write-tree"], index=mine).decode().strip()
+            reach("boundary.indexed")
             if mine.exists():
                 os.replace(mine, kept)
         finally:
@@ -131,6 +133,7 @@ class GitSnapshots:
                 self._stop.run(argv, env, Path(made), b"")
                 (new / "info").mkdir(exist_ok=True)
                 (new / "info" / "attributes").write_text(_ATTRIBUTES)
+                reach("boundary.prepares")
                 with suppress(OSError):  # somebody else was first, with the same result
                     os.rename(new, self._shadow)
         for left in self._shadow.glob("index.*"):
@@ -163,8 +166,11 @@ class GitSnapshots:
         both = f"100644 blob {blob}\tmanifest\n040000 tree {tree}\ttree\n".encode()
         top = self._run(["mktree"], both).decode().strip()
         message = boundary.encode("utf-8", "replace")
+        reach("boundary.commits")
         commit = self._run(["commit-tree", top], message).decode().strip()
+        reach("boundary.names")
         self._run(["update-ref", f"refs/loopspec/{commit}", commit])
+        reach("boundary.recorded")
         return commit
 
     # ------------------------------------------------------------ reading records

@@ -21,7 +21,8 @@ class Append:
     """One entry to be written. `entry` and `snapshot` are canonical bytes, `hash` the entry's own.
 
     `blobs` maps digest to bytes. `seq` is the entry's sequence, which must be the head's plus one.
-    `token` is that of the lease the writer holds, 0 if it holds none.
+    `token` is that of the lease the writer holds, 0 if it holds none. `alone` says that whoever appends
+    has nothing else to do until it is written: then a store need not hand it to another thread.
     """
 
     session: str
@@ -31,6 +32,7 @@ class Append:
     snapshot: bytes
     blobs: dict[str, bytes] = field(default_factory=dict)
     token: int = 0
+    alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,14 @@ Rules of this file:
 2. An item that was accepted is always answered: with its own outcome, or with the group's fault.
 3. The thread outlives every fault; only `close` ends it, and `close` first commits what is queued.
 4. An accepted item cannot be cancelled, for it may already be on disk.
+5. Whoever waits for nothing else may have its item committed in its own thread (`now`), as long as
+   nothing is queued before it and the last commit was quick: handing it over and back costs as much
+   as a quick disk's fsync. A slow disk is always waited for by the writer's thread.
 """
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -22,6 +26,9 @@ T = TypeVar("T")
 # A bound on how long the first item of a group waits for the last; 256 small entries are far below
 # one fsync.
 GROUP: Final = 256
+
+# Seconds. What takes longer would be felt by somebody who types or watches while `now` waits.
+QUICK: Final = 0.002
 
 Outcomes = Sequence[BaseException | None]
 
@@ -60,6 +67,9 @@ class Writer(Generic[T]):
         self._copy = copy
         self._queue: queue.SimpleQueue[_Job[T] | _Wake | _Stop] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._turn = threading.Lock()  # held by whoever commits
+        self._waiting = 0  # items that were accepted and are not answered
+        self._lasted = 2 * QUICK  # the last commit's seconds; the first one is the thread's
         self._open = True
         # Daemon: a program that dies without `close` must not hang here. What it was told is
         # written is written; what it was not told may be lost.
@@ -79,8 +89,25 @@ class Writer(Generic[T]):
         with self._lock:
             if not self._open:
                 return None
+            self._waiting += 1
             self._queue.put(_Job(item, future))
         return future
+
+    def now(self, item: T) -> "Future[None] | None":
+        """Commit an item in the caller's thread (rule 5); None when that is not to be done now."""
+        if self._lasted > QUICK or not self._turn.acquire(blocking=False):
+            return None
+        try:
+            with self._lock:
+                if not self._open or self._waiting:
+                    return None
+                self._waiting = 1
+            future: Future[None] = Future()
+            future.set_running_or_notify_cancel()
+            self._answer([_Job(item, future)])
+            return future
+        finally:
+            self._turn.release()
 
     def wake(self) -> bool:
         """Ask for a commit soon, even of an empty group; False after `close`."""
@@ -97,13 +124,16 @@ class Writer(Generic[T]):
                 self._queue.put(_Stop())
         if not self.inside:
             self._thread.join()
+            with self._turn:  # a commit of `now` may be under way
+                pass
 
     def _run(self) -> None:
         """Commit group after group until told to stop."""
         more = True
         while more:
             jobs, more = self._take()
-            self._answer(jobs)
+            with self._turn:
+                self._answer(jobs)
 
     def _take(self) -> tuple[list[_Job[T]], bool]:
         """Wait for something to do, then take all that is queued, up to the size of a group."""
@@ -124,10 +154,15 @@ class Writer(Generic[T]):
     def _answer(self, jobs: list[_Job[T]]) -> None:
         """Commit one group and resolve its futures."""
         outcomes: Outcomes
+        begun = time.monotonic()
         try:
             outcomes = self._commit([job.item for job in jobs])
         except BaseException as error:  # rule 2: even a `SystemExit` must not leave them waiting
             outcomes = [self._copy(error) for _ in jobs]
+        if jobs:
+            self._lasted = time.monotonic() - begun
+            with self._lock:
+                self._waiting -= len(jobs)
         for job, outcome in zip(jobs, outcomes, strict=True):
             if outcome is None:
                 job.future.set_result(None)

@@ -15,6 +15,7 @@ from machine.builders import Run, coding
 from loopspec.codec import encode
 from loopspec.drivers.moving import Exported, Received, bring_in, export, lines_of
 from loopspec.drivers.session import prepared
+from loopspec.drivers.view import View
 from loopspec.events import Kept, Stamped, ToolAnswered, UserMessage
 from loopspec.journal.chain import read
 from loopspec.journal.entry import GENESIS
@@ -34,6 +35,7 @@ class Written(Run):
 
     def __init__(self, store: Store, session: str) -> None:
         self.store, self.session, self.head = store, session, GENESIS
+        self.view = View()
         store.create(session, MACHINE.name, 1_699_999_999_000_000)
         super().__init__(MACHINE)
 
@@ -44,9 +46,10 @@ class Written(Run):
         made = super().tell(event, by, wait)
         stamped = Stamped(self.at, self.awake, by, event)
         blobs = {MACHINE.digest: encode(MACHINE)} if made.snapshot.seq == 0 else {}
-        entry, item = prepared(MACHINE, old, made, stamped, self.head, blobs)
+        entry, item = prepared(MACHINE, old, made, stamped, self.head, blobs, view=self.view)
         self.store.append(item).result()
         self.head = entry.hash
+        self.view.apply(entry)
         return made
 
     def turn(self, text: str, output: bytes) -> None:

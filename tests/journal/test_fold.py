@@ -52,7 +52,7 @@ class Book:
             blobs=made.blobs,
             prev=self.entries[-1].hash if self.entries else GENESIS,
             semantics=MACHINE.semantics,
-        )
+        ).entry
         self.entries.append(entry)
         self.snapshot = made.snapshot
         self.snapshots.append(made.snapshot)

@@ -8,7 +8,8 @@ from statemachine.engines.sync import SyncEngine
 
 from loopspec.codec import encode
 from loopspec.events import TimerFired, UserInterrupted, UserMessage, UserResumed
-from loopspec.machine.chart import Chart, Illegal, Move, Overrun, _Model, expand, illegal, matches
+from loopspec.machine.calculator import _Model
+from loopspec.machine.chart import Chart, Illegal, Move, Overrun, expand, illegal, matches
 from loopspec.machine.model import State, Transition
 from loopspec.machine.step import engine_of
 from loopspec.snapshot import Timer
@@ -119,7 +120,7 @@ def test_2_the_engine_is_the_synchronous_one_even_inside_a_running_event_loop() 
 
     assert asyncio.run(inside()) == Move(("b",), {}, True)
     model = _Model("/a", Hands(), None)
-    assert isinstance(made._class(model=model)._engine, SyncEngine)
+    assert isinstance(made.calculator._class(model=model)._engine, SyncEngine)
 
 
 def test_3_restoring_runs_no_entry_actions() -> None:
@@ -315,7 +316,7 @@ def test_8_one_engine_per_digest_and_the_machine_is_not_mutated() -> None:
     assert encode(made) == before
     other = changed(made, version="2.0.0")
     assert engine_of(other) is not first
-    assert engine_of(other).chart._class.__name__ != first.chart._class.__name__
+    assert engine_of(other).chart.calculator._class.__name__ != first.chart.calculator._class.__name__
 
 
 def test_always_is_asked_after_the_event_never_before_it() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loopspec.codec import apply, diff, encode
+from loopspec.codec import answered_by, apply, diff, encode
 from loopspec.effects import Cancel
 from loopspec.events import (
     COMMANDS,
@@ -101,7 +101,8 @@ def tell_checked(run: Run, event: Kept) -> None:
     after = run.snapshot
     assert after.seq == before.seq + 1
     assert not illegal(run.machine, after.configuration) or not after.configuration
-    assert apply(before, diff(before, made.snapshot)) == made.snapshot
+    for told in ((), (made.effects,), (made.effects, answered_by(event))):
+        assert apply(before, diff(before, made.snapshot, *told), *told) == made.snapshot
     started = {e.id for e in made.effects if not isinstance(e, Cancel)}
     assert started == set(after.pending) - set(before.pending)
     cancelled = {e.target for e in made.effects if isinstance(e, Cancel)}

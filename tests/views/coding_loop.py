@@ -234,7 +234,7 @@ class Run:
                     blobs=made.blobs,
                     prev=self.entries[-1].hash if self.entries else GENESIS,
                     semantics=1,
-                )
+                ).entry
             )
             assert self.entries[-1].snapshot == digest_of(made.snapshot)
             self.snapshot = made.snapshot

@@ -18,9 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-import msgspec
-
-from loopspec.codec import decode_snapshot, digest, encode
+from loopspec.codec import decode_snapshot, encode
 from loopspec.context.transcript import Item
 from loopspec.drivers.clean import clean
 from loopspec.drivers.recovery import needs_claim
@@ -28,7 +26,7 @@ from loopspec.drivers.session import prepared
 from loopspec.drivers.sim.disk import Crash, SimClock, SimDisk
 from loopspec.drivers.sim.judge import Judge
 from loopspec.drivers.sim.world import WORKDIR, SimWorld
-from loopspec.drivers.view import View, load_view, replaces
+from loopspec.drivers.view import View, load_view
 from loopspec.effects import Cancel, Effect
 from loopspec.errors import StoreError
 from loopspec.events import (
@@ -312,19 +310,16 @@ class SimProcess:
         at = self.at
         first = made.snapshot.seq == 0
         blobs = {at.machine.digest: at.world.pools.machine} if first else {}
-        entry, item = self._sealed(made, stamped, blobs)
-        if replaces(entry):
-            index = self.view.index_after(entry)
-            made = msgspec.structs.replace(made, blobs={**made.blobs, digest(index): index})
-            entry, item = self._sealed(made, stamped, blobs)
-        return entry, item
-
-    def _sealed(
-        self, made: Step, stamped: Stamped, blobs: dict[str, bytes]
-    ) -> tuple[Entry, Append]:
-        """What the local driver would write for this step."""
-        machine = self.at.machine
-        return prepared(machine, self.snapshot, made, stamped, self.hash, blobs, self.token)
+        return prepared(
+            at.machine,
+            self.snapshot,
+            made,
+            stamped,
+            self.hash,
+            blobs,
+            view=self.view,
+            token=self.token,
+        )
 
     def land(self) -> None:
         """A slow write ends, and what has happened meanwhile gets its turn."""
