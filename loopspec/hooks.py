@@ -49,7 +49,8 @@ class ToolContext:
     `workdir` is the only directory it may use; `emit` shows a piece of output at once and keeps it
     as partial output; `config` is the tool's own keys in the spec; `people` is None without anybody.
     `sees` says whether the envelope lets this call see a path (relative to `workdir`, posix form): a
-    tool that walks a tree must leave out what it does not.
+    tool that walks a tree must leave out what it does not. `call` is the call's name on this machine,
+    the same when it is run again or probed after a crash: a key for whoever must not act twice.
     """
 
     workdir: Path

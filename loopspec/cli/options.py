@@ -71,8 +71,9 @@ def open_store(given: Path | None, *, readonly: bool = False) -> Store:
 def resolve_session(store: Store, given: str) -> str:
     """A session by its id, by the unique beginning of one, or `last`; raises `NotFound`."""
     rows = store.sessions()
-    if given == "last" and rows:
-        return max(rows, key=lambda r: r.updated).session
+    begun = [row for row in rows if row.head >= 0]
+    if given == "last" and begun:
+        return max(begun, key=lambda r: r.updated).session
     names = [r.session for r in rows]
     if given in names:
         return given

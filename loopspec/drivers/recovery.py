@@ -24,7 +24,7 @@ from loopspec.hooks import Tool, ToolContext, World
 from loopspec.machine.model import Machine
 from loopspec.machine.work import RESTART
 from loopspec.snapshot import Pending, Snapshot
-from loopspec.tools.orphans import end_call
+from loopspec.tools.orphans import end_call, name_of
 
 PROBE_SECONDS: Final = 30.0
 DONE: Final = "Completed before the restart; its output was lost."
@@ -121,7 +121,7 @@ def _cancelled(machine: Machine, snapshot: Snapshot, effect: Effect, partial: st
 
 def _mark(effect: RunTool, world: World) -> str:
     """What the processes of a call carry, so that they can be found."""
-    return f"{world.snapshot.session}:{effect.call}"
+    return name_of(world.directory, world.snapshot.session, effect.call)
 
 
 async def _probe(effect: RunTool, world: World, patience: float) -> tuple[bool | None, str]:

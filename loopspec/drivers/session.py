@@ -78,8 +78,15 @@ class Session:
         clock: Clock,
         redactor: Redactor,
     ) -> "tuple[Session, Step]":
-        """Make a new session and take its first step; raises `Conflict` if the id is taken."""
-        await asyncio.to_thread(store.create, session, machine.name, clock.now())
+        """Make a new session and take its first step; raises `Conflict` if the id is taken.
+
+        One that a killed process made and never began is taken over: nothing of it was acknowledged.
+        """
+        try:
+            await asyncio.to_thread(store.create, session, machine.name, clock.now())
+        except Conflict:
+            if await asyncio.to_thread(store.head, session) is not None:
+                raise
         self = cls(store, machine, empty(session), clock, redactor)
         first = await self.accept(started, by="driver", blobs={machine.digest: encode(machine)})
         return self, first
@@ -102,7 +109,11 @@ class Session:
         """
         head = store.head(session)
         if head is None:
-            raise Damaged("the session has no entries", place=f"session {session}")
+            raise Damaged(
+                "the session has no entries: it was made and never begun",
+                place=f"session {session}",
+                remedy=f"Begin it with: loopspec run SPEC --session {session}",
+            )
         snapshot = read_snapshot(head.snapshot, session)
         self = cls(store, load_machine(store, snapshot.machine), snapshot, clock, redactor)
         if not look:
@@ -251,6 +262,7 @@ def prepared(
         blobs={**beside, **blobs} if blobs else beside,
         token=token,
         alone=alone,
+        at=row.entry.at,
     )
 
 

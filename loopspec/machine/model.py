@@ -224,8 +224,17 @@ class ContextRules(_Part, frozen=True):
     window: int = 0
 
 
+def _where(place: Place) -> tuple[int, int]:
+    """Sorts by place."""
+    return place.line, place.col
+
+
 class Machine(_Part, frozen=True, dict=True):
-    """The compiled spec. Everything a session needs, in one value with one digest."""
+    """The compiled spec. Everything a session needs, in one value with one digest.
+
+    Its maps are in the order of the document, also when it comes back from its canonical bytes, which
+    sort their keys: parallel states are entered and tools shown to a model in that order.
+    """
 
     name: str
     version: str
@@ -247,6 +256,18 @@ class Machine(_Part, frozen=True, dict=True):
     file: str = ""
     format: int = FORMAT
     semantics: int = SEMANTICS
+
+    def __post_init__(self) -> None:
+        """Put the maps in the order of the document."""
+        for name in ("states", "inputs", "vars", "models", "tools", "timers"):
+            found = getattr(self, name)
+            placed = sorted(found.items(), key=lambda item: _where(item[1].place))
+            msgspec.structs.force_setattr(self, name, dict(placed))
+        nowhere = Place()
+        texts = sorted(
+            self.prompts.items(), key=lambda item: _where(self.prompt_places.get(item[0], nowhere))
+        )
+        msgspec.structs.force_setattr(self, "prompts", dict(texts))
 
     @cached_property
     def digest(self) -> str:

@@ -32,6 +32,7 @@ from loopspec.performers.gate import judge, sight
 from loopspec.performers.open_text import OpenText
 from loopspec.snapshot import Call
 from loopspec.tools.arguments import validate
+from loopspec.tools.orphans import name_of
 from loopspec.tools.supervise import Bounded, Outcome, Run
 
 MICRO: Final = 1_000_000
@@ -70,7 +71,7 @@ class ToolsPerformer:
             emit=said.more,
             config=json.loads(declared.config),
             people=world.people,
-            call=f"{world.snapshot.session}:{effect.call}",
+            call=name_of(world.directory, world.snapshot.session, effect.call),
             sees=sees,
         )
         total, silence = declared.total / MICRO, declared.silence / MICRO

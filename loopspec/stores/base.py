@@ -18,7 +18,8 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Append:
-    """One entry to be written. `entry` and `snapshot` are canonical bytes, `hash` the entry's own.
+    """One entry to be written: canonical bytes of it and of the snapshot, its own hash and time
+    (`at` 0: looked for in the bytes).
 
     `blobs` maps digest to bytes. `seq` is the entry's sequence, which must be the head's plus one.
     `token` is that of the lease the writer holds, 0 if it holds none. `alone` says that whoever appends
@@ -33,6 +34,7 @@ class Append:
     blobs: dict[str, bytes] = field(default_factory=dict)
     token: int = 0
     alone: bool = False
+    at: int = 0
 
 
 @dataclass(frozen=True)

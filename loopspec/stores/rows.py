@@ -2,7 +2,7 @@
 
 Rules of this file:
 1. A connection is given, never opened here; whoever gives it turns its errors into faults.
-2. What writes runs inside `in_one`, one transaction per group, one savepoint per item.
+2. What writes runs inside `in_one`, one transaction per group; among others, one savepoint per item.
 3. A session's `key` is its row; ids stand in one place, so that entries stay small.
 """
 
@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from loopspec.errors import Damaged, StoreError
 from loopspec.stores import common
 from loopspec.stores.base import Append, Head, Lease, SessionRow
+from loopspec.stores.pack import pack, unpack
 
 FORMAT: Final = 2
 # Format 1 had no leases: it can be read as it is, and is upgraded when it is opened for writing.
@@ -115,19 +116,23 @@ def formatted(conn: Connection, place: str) -> int:
 
 
 def in_one(
-    conn: Connection, works: Iterable[Work], crash: Callable[[str], None]
+    conn: Connection, works: Sequence[Work], crash: Callable[[str], None]
 ) -> list[Exception | None]:
     """Do all works in one transaction; gives back each one's fault.
 
-    A work's fault is its own, as long as the transaction survived it. Anything else is raised, and
-    then nothing of the group is written.
+    A work's fault is its own, as long as the transaction survived it. Anything else is raised, and the
+    fault of a single work too; then nothing of the group is written.
     """
     crash("before-write")
     if conn.in_transaction:  # an earlier rollback failed, on a disk that was failing
         conn.execute("ROLLBACK")
     try:
         conn.execute("BEGIN IMMEDIATE")
-        faults = [_attempt(conn, work) for work in works]
+        if len(works) == 1:  # nothing has to be spared its fault, so it needs no savepoint
+            works[0](conn)
+            faults: list[Exception | None] = [None]
+        else:
+            faults = [_attempt(conn, work) for work in works]
         crash("after-write")
         conn.execute("COMMIT")
     finally:
@@ -187,10 +192,12 @@ def append(conn: Connection, item: Append) -> None:
         raise common.out_of_turn(item.session, item.seq, head)
     for digest, data in item.blobs.items():
         put_blob(conn, digest, data)
-    conn.execute("INSERT INTO entries (session, seq, body) VALUES (?, ?, ?)", (key, item.seq, item.entry))
+    conn.execute(
+        "INSERT INTO entries (session, seq, body) VALUES (?, ?, ?)", (key, item.seq, pack(item.entry))
+    )
     conn.execute(
         "UPDATE sessions SET head_seq = ?, head_hash = ?, snapshot = ?, updated = ? WHERE key = ?",
-        (item.seq, item.hash, item.snapshot, common.stamp_of(item.entry, updated), key),
+        (item.seq, item.hash, item.snapshot, item.at or common.stamp_of(item.entry, updated), key),
     )
 
 
@@ -293,7 +300,7 @@ def page(conn: Connection, key: int, start: int, stop: int) -> list[tuple[int, b
     ).fetchall()
     for row in found:
         _typed(row, (int, bytes), f"entry {row[0]}")
-    return found
+    return [(seq, unpack(body)) for seq, body in found]
 
 
 def head(conn: Connection, session: str) -> Head | None:

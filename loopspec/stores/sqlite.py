@@ -63,7 +63,7 @@ class SqliteStore(Reads):
         self._path = path
         self._place = str(path / FILE)
         self._pid = os.getpid()
-        self._crash = crash if crash is not None else _no_crash
+        self._crash = crash or (lambda point: None)
         self._lock = threading.Lock()
         self._closed = False
         self._streams = Streams()
@@ -198,10 +198,12 @@ class SqliteStore(Reads):
     def _commit(self, conn: sqlite3.Connection, group: list[rows.Work]) -> list[BaseException | None]:
         """Write one group, and the open streams beside it; runs in the writer's thread."""
         streams = self._streams.take()
-        works = group + [
-            partial(rows.keep_partial, session=session, effect=effect, data=data)
-            for (session, effect), data in streams.items()
-        ]
+        works = group
+        if streams:
+            works = group + [
+                partial(rows.keep_partial, session=session, effect=effect, data=data)
+                for (session, effect), data in streams.items()
+            ]
         if not works:  # an earlier group took along what it was woken for
             return []
         lost = len(streams)
@@ -211,8 +213,9 @@ class SqliteStore(Reads):
         except ERRORS as error:
             raise self._fault_of(error) from error
         finally:
-            self._lose(lost)
-            self._streams.settle(streams)
+            if streams:
+                self._lose(lost)
+                self._streams.settle(streams)
         self.commits += 1
         self._crash("after-commit")
         return [
@@ -262,10 +265,6 @@ class SqliteStore(Reads):
     def _fault_of(self, error: Exception) -> StoreError:
         """What a person can act on."""
         return common.engine(_code(error), str(error), self._place)
-
-
-def _no_crash(point: str) -> None:
-    """The crash seam when nobody uses it."""
 
 
 def _code(error: Exception) -> int:

@@ -195,6 +195,8 @@ class Streams:
 
     def take(self) -> dict[_Key, bytes | None]:
         """What is to be written now. It stays visible in `of` until `settle`."""
+        if not self._newest:  # what is put a moment later wakes the writer again
+            return {}
         with self._lock:
             self._woken = False
             return dict(self._newest)

@@ -35,7 +35,7 @@ class Written(Run):
 
     def __init__(self, store: Store, session: str) -> None:
         self.store, self.session, self.head = store, session, GENESIS
-        self.view = View()
+        self.told = View()
         store.create(session, MACHINE.name, 1_699_999_999_000_000)
         super().__init__(MACHINE)
 
@@ -46,10 +46,10 @@ class Written(Run):
         made = super().tell(event, by, wait)
         stamped = Stamped(self.at, self.awake, by, event)
         blobs = {MACHINE.digest: encode(MACHINE)} if made.snapshot.seq == 0 else {}
-        entry, item = prepared(MACHINE, old, made, stamped, self.head, blobs, view=self.view)
+        entry, item = prepared(MACHINE, old, made, stamped, self.head, blobs, view=self.told)
         self.store.append(item).result()
         self.head = entry.hash
-        self.view.apply(entry)
+        self.told.apply(entry)
         return made
 
     def turn(self, text: str, output: bytes) -> None:

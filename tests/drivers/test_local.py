@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from cli.kit import LOOP, Place, small
 
+from loopspec.cli.options import resolve_session
 from loopspec.drivers import launch
 from loopspec.drivers.door import Nobody
 from loopspec.drivers.local import LocalDriver
 from loopspec.drivers.session import Session, verified
 from loopspec.drivers.world import SystemClock, redactor
 from loopspec.effects import Effect, RunTool
-from loopspec.errors import Conflict
+from loopspec.errors import Conflict, Damaged, NotFound
 from loopspec.events import (
     EffectFailed,
     EffectLost,
@@ -204,4 +205,21 @@ def test_of_two_drivers_one_gets_a_conflict_and_nothing_is_forked(place: Place) 
     asyncio.run(both())
     said = [e.text for e in events(store) if isinstance(e, UserMessage)]
     assert said == ["Go", "first"]
+    store.close()
+
+
+def test_a_session_that_was_made_and_never_begun_is_taken_over(tmp_path: Path) -> None:
+    """Its process was killed between making it and its first entry."""
+    place = Place(tmp_path)
+    store = SqliteStore(place.store)
+    store.create("s1", "small", 1)
+    with pytest.raises(Damaged, match=r"made and never begun.*loopspec run SPEC --session s1"):
+        Session.load(store, "s1", SystemClock(), redactor())
+    with pytest.raises(NotFound, match="no session `last`"):
+        resolve_session(store, "last")
+    spec = small(place, {"reply": "Done."})
+    asyncio.run(begin(place, spec, store, Nobody(), registry()))
+    assert resolve_session(store, "last") == "s1"
+    with pytest.raises(Conflict, match="exists already"):
+        asyncio.run(begin(place, spec, store, Nobody(), registry()))
     store.close()

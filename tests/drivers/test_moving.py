@@ -26,6 +26,7 @@ from loopspec.codec import apply, decode_snapshot, digest, encode
 from loopspec.drivers.moving import lines_of
 from loopspec.drivers.session import stepper
 from loopspec.drivers.verifying import NotWhole, verified
+from loopspec.drivers.view import load_view
 from loopspec.errors import Conflict, Damaged, LoopspecError, StoreError, UsageError
 from loopspec.events import UserMessage
 from loopspec.journal.chain import read, seal
@@ -143,6 +144,7 @@ def test_an_imported_session_goes_on(source: MemoryStore, store: Store) -> None:
     again.store, again.session, again.head = store, "s", head.hash
     again.machine, again.at, again.awake = MACHINE, 1_800_000_000_000_000, 900_000_000
     again.snapshot = decode_snapshot(head.snapshot)
+    again.told = load_view(store, head, again.snapshot.compacted)
     again.tell(UserMessage("more"))
     assert len(list(verified(store, "s"))) == 7
 

@@ -61,6 +61,7 @@ from loopspec.registry import Registry
 from loopspec.stores.sqlite import SqliteStore
 from loopspec.tokens import estimate
 from loopspec.tools import tree
+from loopspec.tools.orphans import name_of
 
 CODING = machine(
     {
@@ -505,20 +506,21 @@ def test_a_probe_is_given_the_arguments_the_call_had(store: SqliteStore, tmp_pat
     facts = (go, asked, allowed, taken, claimed)
     left = asyncio.run(journal(store, CODING, facts, tmp_path))
     asyncio.run(resumed(store, {"post": post(probe)}))
-    assert seen == [(tmp_path, f"s1:{waits(left, RunTool).call}", {"to": "Ann"})]
+    call = name_of(store.directory, "s1", waits(left, RunTool).call)
+    assert seen == [(tmp_path, call, {"to": "Ann"})]
 
 
 # ------------------------------------------------------------ what is left in the world
 
 
-def marked(call: str) -> "subprocess.Popen[bytes]":
+def marked(store: SqliteStore, call: str) -> "subprocess.Popen[bytes]":
     """A process that a call has left running, in a session of its own."""
     code = "import sys; print('here', flush=True); sys.stdin.read()"
     made = subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, tree.MARK: f"s1:{call}:0"},
+        env={**os.environ, tree.MARK: f"{name_of(store.directory, 's1', call)}:0"},
         start_new_session=True,
     )
     assert made.stdout is not None and made.stdout.readline() == b"here\n"
@@ -530,8 +532,8 @@ def test_what_a_call_left_running_is_ended_before_anything_is_decided(
     store: SqliteStore, tmp_path: Path, facts: tuple[Fact, ...]
 ) -> None:
     left = asyncio.run(journal(store, CODING, facts, tmp_path))
-    orphan = marked(waits(left, RunTool).call)
-    other = marked("c99_0")
+    orphan = marked(store, waits(left, RunTool).call)
+    other = marked(store, "c99_0")
     try:
         asyncio.run(resumed(store, {}))
         assert orphan.wait(timeout=60) != 0

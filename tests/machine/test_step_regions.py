@@ -1,13 +1,21 @@
 """Regions beside each other, and loops other than the usual one: endings stay with their state."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from loopspec.codec import decode, encode
+from loopspec.drivers import launch
 from loopspec.effects import CallModel, Perform, RunTool
 from loopspec.events import EffectAnswered, UserInterrupted, UserMessage, UserResumed
-from loopspec.machine.model import Kind
+from loopspec.machine.model import Kind, Machine
+from loopspec.registry import installed
 from machine.builders import Run, machine
 from machine.situations import grant
 
+ROOT = Path(__file__).parents[2]
+SPECS = sorted([*(ROOT / "specs").glob("*.yaml"), *(ROOT / "docs/guide").glob("1*-w*.yaml")])
 MODEL: dict[str, Any] = {
     "kind": "model",
     "on": {"model.replied": "gate"},
@@ -160,3 +168,15 @@ def test_leaving_a_parallel_state_cancels_every_region_the_last_first() -> None:
     assert run.last.effects == ()
     run.tell(EffectAnswered("s:0:0", "lab.done"), "lab")
     assert [type(e) for e in run.last.effects] == [CallModel]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.stem)
+def test_a_machine_from_its_bytes_has_the_order_of_the_document(spec: Path) -> None:
+    """Canonical bytes sort their keys; regions must be entered, and tools shown, as they were written."""
+    machine = launch.load_path(spec, installed()).machine
+    assert machine is not None
+    again = decode(encode(machine), Machine)
+    assert (again, again.digest) == (machine, machine.digest)
+    for name in ("states", "inputs", "vars", "models", "tools", "timers", "prompts"):
+        assert list(getattr(again, name)) == list(getattr(machine, name)), name
+    assert list(machine.states) == sorted(machine.states, key=lambda p: machine.states[p].place.line)

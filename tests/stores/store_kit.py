@@ -1,6 +1,8 @@
 """What the store tests and their child processes share: deterministic entries."""
 
+import base64
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,8 @@ CHILD = Path(__file__).with_name("store_child.py")
 
 def item(session: str, seq: int, *, blobs: tuple[bytes, ...] = (), pad: int = 0) -> Append:
     """Entry `seq` of a session: the same arguments give the same bytes."""
-    entry = codec.encode({"session": session, "seq": seq, "at": 1000 + seq, "pad": "x" * pad})
+    noise = base64.b64encode(random.Random(seq).randbytes(pad)).decode()[:pad]  # does not pack well
+    entry = codec.encode({"session": session, "seq": seq, "at": 1000 + seq, "pad": noise})
     return Append(
         session=session,
         seq=seq,
