@@ -6,7 +6,9 @@ as JSON text) and no NaN, so equal values have equal bytes on every machine.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
+from operator import attrgetter
 from typing import Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
@@ -25,6 +27,8 @@ _EVENT: Final[msgspec.json.Decoder[Kept]] = msgspec.json.Decoder(Kept)
 _SNAPSHOT: Final = msgspec.json.Decoder(Snapshot)
 _FIELDS: Final = {f.name: f.type for f in msgspec.structs.fields(Snapshot)}
 _NAMES: Final = tuple(_FIELDS)
+_FIELDS_OF: Final = attrgetter(*_NAMES)
+"""All fields of a snapshot at once."""
 _MAPS: Final = frozenset(n for n, kind in _FIELDS.items() if get_origin(kind) is dict)
 _LISTS: Final = ("inbox", "boundaries")
 """Lists that grow at their end: what stays in them is not written again."""
@@ -88,23 +92,39 @@ def diff(old: Snapshot, new: Snapshot, effects: Iterable[Effect] = (), answered:
     usual = _carried(old, new.configuration, new.at, effects, answered)
     changed: dict[str, msgspec.Raw] = {}
     part: dict[str, dict[str, msgspec.Raw]] = {}
+    slide: dict[str, Slide] = {}
+    maps: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
+    for name, before, after in zip(_NAMES, _FIELDS_OF(old), _FIELDS_OF(new), strict=True):
+        if name in usual:
+            before = usual[name]
+        if before is after or before == after:  # most are: a step puts few things in other's places
+            continue
+        if name in _MAPS:
+            maps.append((name, before, after))
+        elif name in _LISTS and (slid := _slid(before, after)) is not None:
+            slide[name] = slid
+        elif isinstance(after, msgspec.Struct):
+            part[name] = _edited(before, after)
+        else:
+            changed[name] = msgspec.Raw(_ENCODER.encode(after))
+    if not maps:
+        return Patch(set=changed, part=part, slide=slide)
+    put, edit, drop = _keys(maps)
+    return Patch(set=changed, part=part, put=put, edit=edit, drop=drop, slide=slide)
+
+
+def _keys(
+    maps: Iterable[tuple[str, dict[str, Any], dict[str, Any]]],
+) -> tuple[
+    dict[str, dict[str, msgspec.Raw]],
+    dict[str, dict[str, dict[str, msgspec.Raw]]],
+    dict[str, tuple[str, ...]],
+]:
+    """What is put into maps, edited in them and dropped from them, each by the name of the map."""
     put: dict[str, dict[str, msgspec.Raw]] = {}
     edit: dict[str, dict[str, dict[str, msgspec.Raw]]] = {}
     drop: dict[str, tuple[str, ...]] = {}
-    slide: dict[str, Slide] = {}
-    for name in _NAMES:
-        before, after = usual.get(name, getattr(old, name)), getattr(new, name)
-        if before is after or before == after:
-            continue
-        if name not in _MAPS:
-            slid = _slid(before, after) if name in _LISTS else None
-            if slid is not None:
-                slide[name] = slid
-            elif isinstance(after, msgspec.Struct):
-                part[name] = _edited(before, after)
-            else:
-                changed[name] = _raw(after)
-            continue
+    for name, before, after in maps:
         for key, value in after.items():
             was = before.get(key)
             if was is value or (was == value and type(was) is type(value)):
@@ -113,9 +133,9 @@ def diff(old: Snapshot, new: Snapshot, effects: Iterable[Effect] = (), answered:
                 edit.setdefault(name, {})[key] = _edited(was, value)
             else:
                 put.setdefault(name, {})[key] = _raw(value)
-        if gone := sorted(key for key in before if key not in after):
-            drop[name] = tuple(gone)
-    return Patch(set=changed, part=part, put=put, edit=edit, drop=drop, slide=slide)
+        if gone := before.keys() - after.keys():
+            drop[name] = tuple(sorted(gone))
+    return put, edit, drop
 
 
 def apply(old: Snapshot, patch: Patch, effects: Iterable[Effect] = (), answered: str = "") -> Snapshot:
@@ -182,10 +202,18 @@ def _raw(value: Any) -> msgspec.Raw:
     return msgspec.Raw(encode(value))
 
 
+@cache
+def _reader(kind: type[msgspec.Struct]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """The names of a struct's fields, and what reads them all at once (two or more: else no tuple)."""
+    names = kind.__struct_fields__
+    return names, attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
+
+
 def _edited(old: Any, new: Any) -> dict[str, msgspec.Raw]:
     """The fields in which two structs of one type differ."""
-    names = new.__struct_fields__
-    return {n: _raw(now) for n in names if (now := getattr(new, n)) != getattr(old, n)}
+    names, fields_of = _reader(type(new))
+    pairs = zip(names, fields_of(old), fields_of(new), strict=True)
+    return {n: _raw(now) for n, was, now in pairs if was is not now and was != now}
 
 
 def _slid(old: tuple[Any, ...], new: tuple[Any, ...]) -> Slide | None:

@@ -20,7 +20,7 @@ from loopspec.machine.model import Action, Machine, State, Transition
 from loopspec.machine.texts import TextError, render
 from loopspec.machine.values import Typed, Values
 from loopspec.record import AddText, AddUser, Said, Seen, Taken
-from loopspec.snapshot import Activation, Snapshot, Timer, Waiting
+from loopspec.snapshot import Activation, Pending, Snapshot, Timer, Waiting
 
 SHORT = 2_000
 
@@ -229,8 +229,8 @@ def commit(draft: Draft, trial: Trial, move: Move) -> None:
     draft.vars = trial.values.vars
     draft.taken.extend(trial.taken)
     draft.marked.extend(trial.marked)
-    for name in trial.marked:
-        draft.marks[name] = draft.seq
+    if trial.marked:
+        draft.marks = {**draft.marks, **dict.fromkeys(trial.marked, draft.seq)}
     for said in trial.said:
         draft.said.append(said)
         if said.to == "model" and said.text.strip():
@@ -252,45 +252,52 @@ def commit(draft: Draft, trial: Trial, move: Move) -> None:
 
 def _leave(draft: Draft, state: State, parked: bool) -> None:
     """Cancel what the state started and disarm its timers; `parked`: on the way to a suspension."""
-    for timer in [t for t in draft.timers.values() if t.state == state.path]:
-        del draft.timers[timer.id]
-        if parked and timer.purpose in ("after", "wait", "retry"):
-            draft.kept_timers[timer.id] = timer.due
-    for key, pending in sorted(draft.pending.items(), key=lambda kv: effect_order(kv[0])):
-        if pending.effect.state != state.path or pending.status == "cancelling":
-            continue
+    path = state.path
+    if own := [t for t in draft.timers.values() if t.state == path]:
+        draft.timers = {key: t for key, t in draft.timers.items() if t.state != path}
+        if parked:
+            kept = {t.id: t.due for t in own if t.purpose in ("after", "wait", "retry")}
+            draft.kept_timers = {**draft.kept_timers, **kept}
+    started = [
+        (key, pending)
+        for key, pending in draft.pending.items()
+        if pending.effect.state == path and pending.status != "cancelling"
+    ]
+    for key, pending in sorted(started, key=lambda kv: effect_order(kv[0])):
         if pending.effect in draft.effects:  # never started: it leaves no trace
             draft.effects.remove(pending.effect)
-            del draft.pending[key]
+            del draft.own_pending()[key]
             if isinstance(pending.effect, RunTool) and (
                 call := draft.calls.get(pending.effect.call)
             ):
                 ledger.unrun(draft, call)
             continue
-        draft.pending[key] = type(pending)(pending.effect, pending.at, "cancelling", pending.claimed)
-        draft.effects.append(Cancel(id=draft.next_id(), state=state.path, target=key))
-    draft.activations.pop(state.path, None)
-    draft.entered.pop(state.path, None)
+        cancelling = Pending(pending.effect, pending.at, "cancelling", pending.claimed)
+        draft.own_pending()[key] = cancelling
+        draft.effects.append(Cancel(id=draft.next_id(), state=path, target=key))
+    if path in draft.activations:
+        del draft.own_activations()[path]
+    draft.own_entered().pop(path, None)
 
 
 def _enter(draft: Draft, state: State) -> None:
     """Arm the state's timers and prepare its kind."""
-    draft.entered[state.path] = draft.at
+    draft.own_entered()[state.path] = draft.at
     for key in state.after:
         after = draft.machine.timers[key]
         now = draft.at if after.clock == "wall" else draft.awake
-        due = draft.kept_timers.pop(key, now + after.delay)
+        due = draft.kept_due(key, now + after.delay)
         draft.arm(Timer(id=key, state=state.path, clock=after.clock, due=due))
     if state.kind:
         made = Activation(kind=state.kind, since=draft.at)
         retry = f"retry:{state.path}"
         if retry in draft.kept_timers:  # a server's Retry-After holds over a suspension
             made = msgspec.structs.replace(made, phase="retrying")
-            due = draft.kept_timers.pop(retry)
+            due = draft.kept_due(retry, draft.awake)
             draft.arm(
                 Timer(id=retry, state=state.path, clock="awake", due=due, purpose="retry")
             )
-        draft.activations[state.path] = made
+        draft.own_activations()[state.path] = made
 
 
 def finished(machine: Machine, snapshot: Snapshot) -> bool:

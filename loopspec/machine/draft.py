@@ -3,6 +3,8 @@
 Rules of this file:
 1. A draft lives for one step and is never shared; `freeze` makes the next snapshot.
 2. Ids come from the session, the sequence and a counter, so the same history gives the same ids.
+3. A map of the snapshot is never written: whoever changes one puts another in its place, or asks `own`
+   for it. What a step leaves alone is the same object before and after, and costs nothing.
 """
 
 from collections.abc import Mapping
@@ -14,7 +16,7 @@ from loopspec.effects import Effect
 from loopspec.events import Event, Kept, SessionStarted
 from loopspec.machine.model import Field, Machine
 from loopspec.record import Record, Said, Seen, Taken, ViewOp
-from loopspec.snapshot import Call, Pending, Snapshot, Timer, Usage
+from loopspec.snapshot import Activation, Call, Pending, Snapshot, Timer, Usage
 from loopspec.tokens import estimate
 
 ZERO: Final = {"string": '""', "int": "0", "bool": "false", "number": "0.0", "json": "null"}
@@ -50,13 +52,20 @@ def effect_order(effect: str) -> tuple[int, int]:
 
 
 class Draft:
-    """Mutable state of one step. Map fields are copies, but for `history` and `vars`: those are only
-    ever replaced, so that what is made from them lasts until they are."""
+    """Mutable state of one step. Its maps are the snapshot's own until they are written (rule 3)."""
+
+    __slots__ = (
+        *("machine", "event", "old", "seq", "at", "awake", "configuration", "history", "entered"),
+        *("vars", "usage", "extended", "activations", "pending", "timers", "kept_timers", "calls"),
+        *("grants", "inbox", "boundaries", "marks", "chosen", "compactions", "compacted", "spent"),
+        *("stuck", "fixed", "queue", "effects", "blobs", "taken", "guards", "raised", "said"),
+        *("marked", "view", "moved", "offered", "_n"),
+    )
 
     def __init__(
         self, machine: Machine, old: Snapshot, at: int, awake: int, event: Kept
     ) -> None:
-        """Copy what a step may change."""
+        """Begin where `old` stands."""
         self.machine = machine
         self.event = event
         self.old = old
@@ -65,19 +74,19 @@ class Draft:
         self.awake = max(awake, old.awake)
         self.configuration = old.configuration
         self.history: Mapping[str, tuple[str, ...]] = old.history
-        self.entered = dict(old.entered)
+        self.entered = old.entered
         self.vars: Mapping[str, str | int | bool] = old.vars
         self.usage: Usage = old.usage
-        self.extended = dict(old.extended)
-        self.activations = dict(old.activations)
-        self.pending = dict(old.pending)
-        self.timers = dict(old.timers)
-        self.kept_timers = dict(old.kept_timers)
-        self.calls = dict(old.calls)
-        self.grants = dict(old.grants)
+        self.extended = old.extended
+        self.activations = old.activations
+        self.pending = old.pending
+        self.timers = old.timers
+        self.kept_timers = old.kept_timers
+        self.calls = old.calls
+        self.grants = old.grants
         self.inbox = old.inbox
         self.boundaries = old.boundaries
-        self.marks = dict(old.marks)
+        self.marks = old.marks
         self.chosen = old.chosen
         self.compactions = old.compactions
         self.compacted = old.compacted
@@ -106,7 +115,7 @@ class Draft:
     def emit(self, effect: Effect) -> None:
         """Add an effect to the step; it is pending until it is answered."""
         self.effects.append(effect)
-        self.pending[effect.id] = Pending(effect=effect, at=self.at)
+        self.own_pending()[effect.id] = Pending(effect=effect, at=self.at)
 
     def push(
         self,
@@ -145,12 +154,51 @@ class Draft:
     def set_call(self, call: Call, **changes: Any) -> Call:
         """Replace a call in the ledger."""
         made = msgspec.structs.replace(call, **changes)
-        self.calls[call.id] = made
+        self.own_calls()[call.id] = made
         return made
 
     def arm(self, timer: Timer) -> None:
         """Arm a timer."""
-        self.timers[timer.id] = timer
+        self.timers = {**self.timers, timer.id: timer}
+
+    def disarm(self, timer: str) -> Timer | None:
+        """Disarm a timer, if it is armed."""
+        found = self.timers.get(timer)
+        if found is not None:
+            self.timers = {key: t for key, t in self.timers.items() if key != timer}
+        return found
+
+    def kept_due(self, timer: str, due: int) -> int:
+        """When a timer is due that may have been kept over a suspension, else `due`; kept no more."""
+        kept = self.kept_timers.get(timer)
+        if kept is None:
+            return due
+        self.kept_timers = {key: t for key, t in self.kept_timers.items() if key != timer}
+        return kept
+
+    def own_pending(self) -> dict[str, Pending]:
+        """The pending effects, to be written."""
+        if self.pending is self.old.pending:
+            self.pending = dict(self.pending)
+        return self.pending
+
+    def own_calls(self) -> dict[str, Call]:
+        """The call ledger, to be written."""
+        if self.calls is self.old.calls:
+            self.calls = dict(self.calls)
+        return self.calls
+
+    def own_entered(self) -> dict[str, int]:
+        """When each state was entered, to be written."""
+        if self.entered is self.old.entered:
+            self.entered = dict(self.entered)
+        return self.entered
+
+    def own_activations(self) -> dict[str, Activation]:
+        """What the active states' kinds are doing, to be written."""
+        if self.activations is self.old.activations:
+            self.activations = dict(self.activations)
+        return self.activations
 
     def active(self) -> list[str]:
         """The active states with a kind, in document order."""

@@ -54,7 +54,7 @@ def propose(draft: Draft, event: ModelReplied) -> None:
             index=n,
             effect=declared.effect if declared else "irreversible",
         )
-        draft.calls[call.id] = call
+        draft.own_calls()[call.id] = call
         made.append(call)
     if event.text.strip() or made:
         tokens = 0 if event.usage.input_tokens else event.tokens
@@ -95,10 +95,10 @@ def ran(draft: Draft, call: Call) -> None:
     draft.usage = msgspec.structs.replace(usage, calls=usage.calls + 1)
     grant = grant_for(draft.grants, call, draft.at)
     if grant is not None and grant.uses > 0:
-        if grant.uses == 1:
-            del draft.grants[grant.id]
-        else:
-            draft.grants[grant.id] = msgspec.structs.replace(grant, uses=grant.uses - 1)
+        grants = {key: g for key, g in draft.grants.items() if key != grant.id}
+        if grant.uses > 1:
+            grants[grant.id] = msgspec.structs.replace(grant, uses=grant.uses - 1)
+        draft.grants = grants
     if call.effect == "irreversible" and draft.boundaries:
         last = draft.boundaries[-1]
         kept = merged(last.remaining, (f"{call.tool} ({call.id})",))
@@ -196,7 +196,7 @@ def approve(draft: Draft, event: ApprovalGiven, by: str) -> None:
                     for k, g in draft.grants.items()
                     if (g.scope, g.tool) != ("tool", call.tool)
                 }
-            draft.grants[key] = Grant(
+            given = Grant(
                 id=key,
                 scope="tool" if whole_tool else "call",
                 tool=call.tool,
@@ -204,6 +204,7 @@ def approve(draft: Draft, event: ApprovalGiven, by: str) -> None:
                 approver=by,
                 uses=-1 if whole_tool else 1,
             )
+            draft.grants = {**draft.grants, key: given}
             draft.set_call(call, status="granted", rule=PERSON, reason=event.reason)
             if whole_tool:
                 _widen(draft, call.tool)
@@ -300,8 +301,10 @@ def close(draft: Draft) -> None:
         if call.status != "answered":
             text, status = _closing(call)
             answer(draft, call, text, status)
-    draft.calls = {}
-    draft.grants = {k: g for k, g in draft.grants.items() if g.scope != "call"}
+    if draft.calls:
+        draft.calls = {}
+    if draft.grants:
+        draft.grants = {k: g for k, g in draft.grants.items() if g.scope != "call"}
 
 
 def _closing(call: Call) -> tuple[str, str]:

@@ -101,9 +101,9 @@ def reduce(draft: Draft, event: Kept, by: str) -> None:
             | RollbackPartial()
             | RollbackFailed()
         ):
-            pending = draft.pending.pop(event.effect, None)
-            if pending is None:
+            if event.effect not in draft.pending:
                 return
+            pending = draft.own_pending().pop(event.effect)
             if fault := misfit(pending.effect, event):
                 event = EffectFailed(effect=event.effect, reason=fault)
             if pending.status == "cancelling":
@@ -116,7 +116,8 @@ def reduce(draft: Draft, event: Kept, by: str) -> None:
 
 def _budget_extended(draft: Draft, event: BudgetExtended) -> None:
     """More of a budget."""
-    draft.extended[event.which] = draft.extended.get(event.which, 0) + event.amount
+    more = draft.extended.get(event.which, 0) + event.amount
+    draft.extended = {**draft.extended, event.which: more}
     if draft.spent == event.which:
         draft.spent = ""
     if event.which == "elapsed" and draft.machine.budgets.elapsed is not None:
@@ -142,7 +143,7 @@ def _claimed(draft: Draft, event: EffectClaimed) -> None:
     """An effect that may not be repeated is about to begin."""
     pending = draft.pending.get(event.effect)
     if pending is not None:
-        draft.pending[event.effect] = msgspec.structs.replace(
+        draft.own_pending()[event.effect] = msgspec.structs.replace(
             pending,
             claimed=True,
             status="claimed" if pending.status == "open" else pending.status,

@@ -89,7 +89,7 @@ def activation(draft: Draft, path: str, **changes: str | int) -> None:
     """Change what is known about an active state's kind (nothing, if the state was left)."""
     old = draft.activations.get(path)
     if old is not None:
-        draft.activations[path] = msgspec.structs.replace(old, **changes)
+        draft.own_activations()[path] = msgspec.structs.replace(old, **changes)
 
 
 def settle(draft: Draft) -> bool:
@@ -145,7 +145,7 @@ def _wait(draft: Draft, state: State, kind: Kind) -> None:
     if kind.timer:
         delay = int(json.loads(state.config).get(kind.timer, 0))
         key = f"wait:{state.path}"
-        due = draft.kept_timers.pop(key, draft.at + delay)
+        due = draft.kept_due(key, draft.at + delay)
         draft.arm(Timer(id=key, state=state.path, clock="wall", due=due, purpose="wait"))
 
 
@@ -345,7 +345,7 @@ def retry_or_fail(draft: Draft, event: AttemptFailed, path: str) -> None:
 
 def timer_fired(draft: Draft, event: TimerFired) -> None:
     """A timer came due; unarmed ones are noted."""
-    timer = draft.timers.pop(event.timer, None)
+    timer = draft.disarm(event.timer)
     if timer is None:
         return
     match timer.purpose:

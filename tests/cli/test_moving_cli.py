@@ -216,7 +216,7 @@ def test_an_export_that_fails_leaves_what_was_there(here: Here) -> None:
 # ------------------------------------------------------------ backup
 
 
-def test_a_backup_is_a_store_and_can_roll_back(here: Here) -> None:
+def test_a_backup_is_a_store_with_its_rollback_points_whole(here: Here) -> None:
     copy = here.path / "copy"
     ran = here("backup", copy, "--format", "json")
     found = json.loads(ran.out)
