@@ -7,9 +7,9 @@ as JSON text) and no NaN, so equal values have equal bytes on every machine.
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from functools import cache
+from itertools import chain
 from operator import attrgetter
-from typing import Any, Final, TypeVar, get_args, get_origin
+from typing import Any, Final, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -20,18 +20,25 @@ from loopspec.snapshot import Patch, Pending, Slide, Snapshot
 T = TypeVar("T")
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
+_bytes: Final = _ENCODER.encode
+_Raw: Final = msgspec.Raw
 _FREE: Final = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 )
 _EVENT: Final[msgspec.json.Decoder[Kept]] = msgspec.json.Decoder(Kept)
 _SNAPSHOT: Final = msgspec.json.Decoder(Snapshot)
 _FIELDS: Final = {f.name: f.type for f in msgspec.structs.fields(Snapshot)}
-_NAMES: Final = tuple(_FIELDS)
-_FIELDS_OF: Final = attrgetter(*_NAMES)
-"""All fields of a snapshot at once."""
 _MAPS: Final = frozenset(n for n, kind in _FIELDS.items() if get_origin(kind) is dict)
 _LISTS: Final = ("inbox", "boundaries")
 """Lists that grow at their end: what stays in them is not written again."""
+_OFTEN: Final = (
+    *("seq", "at", "awake", "configuration", "entered", "activations", "pending", "calls", "usage"),
+    "compactions",
+)
+"""What most steps change. The other fields are compared all at once: mostly nothing is new in them."""
+_SELDOM: Final = tuple(n for n in _FIELDS if n not in _OFTEN)
+_often: Final = attrgetter(*_OFTEN)
+_seldom: Final = attrgetter(*_SELDOM)
 _DECODERS: Final = {n: msgspec.json.Decoder(kind) for n, kind in _FIELDS.items()}
 _VALUE_DECODERS: Final = {n: msgspec.json.Decoder(get_args(_FIELDS[n])[1]) for n in _MAPS}
 _ITEMS: Final = {n: msgspec.json.Decoder(get_args(_FIELDS[n])[0]) for n in _LISTS}
@@ -42,6 +49,10 @@ _PARTS: Final = {
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
     for f in msgspec.structs.fields(kind)
 }
+
+_Reader: TypeAlias = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]
+_READERS: Final[dict[type[msgspec.Struct], _Reader]] = {}
+"""Of each type of struct the names of its fields, and what reads them all at once."""
 
 
 def encode(value: Any) -> bytes:
@@ -94,23 +105,25 @@ def diff(old: Snapshot, new: Snapshot, effects: Iterable[Effect] = (), answered:
     part: dict[str, dict[str, msgspec.Raw]] = {}
     slide: dict[str, Slide] = {}
     maps: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
-    for name, before, after in zip(_NAMES, _FIELDS_OF(old), _FIELDS_OF(new), strict=True):
+    pairs: Iterable[tuple[str, Any, Any]] = zip(_OFTEN, _often(old), _often(new), strict=True)
+    before, after = _seldom(old), _seldom(new)
+    if before != after:
+        pairs = chain(pairs, zip(_SELDOM, before, after, strict=True))
+    for name, was, now in pairs:
         if name in usual:
-            before = usual[name]
-        if before is after or before == after:  # most are: a step puts few things in other's places
+            was = usual[name]
+        if was is now or was == now:
             continue
         if name in _MAPS:
-            maps.append((name, before, after))
-        elif name in _LISTS and (slid := _slid(before, after)) is not None:
+            maps.append((name, was, now))
+        elif name in _LISTS and (slid := _slid(was, now)) is not None:
             slide[name] = slid
-        elif isinstance(after, msgspec.Struct):
-            part[name] = _edited(before, after)
+        elif isinstance(now, msgspec.Struct):
+            part[name] = _edited(was, now)
         else:
-            changed[name] = msgspec.Raw(_ENCODER.encode(after))
-    if not maps:
-        return Patch(set=changed, part=part, slide=slide)
+            changed[name] = _Raw(_bytes(now))
     put, edit, drop = _keys(maps)
-    return Patch(set=changed, part=part, put=put, edit=edit, drop=drop, slide=slide)
+    return Patch(changed, part, put, edit, drop, slide)
 
 
 def _keys(
@@ -127,13 +140,17 @@ def _keys(
     for name, before, after in maps:
         for key, value in after.items():
             was = before.get(key)
-            if was is value or (was == value and type(was) is type(value)):
+            if was is value:
                 continue
-            if isinstance(value, msgspec.Struct) and isinstance(was, type(value)):
+            if type(was) is not type(value):
+                put.setdefault(name, {})[key] = _Raw(_bytes(value))
+            elif was == value:
+                continue
+            elif isinstance(value, msgspec.Struct):
                 edit.setdefault(name, {})[key] = _edited(was, value)
             else:
-                put.setdefault(name, {})[key] = _raw(value)
-        if gone := before.keys() - after.keys():
+                put.setdefault(name, {})[key] = _Raw(_bytes(value))
+        if gone := [key for key in before if key not in after]:
             drop[name] = tuple(sorted(gone))
     return put, edit, drop
 
@@ -198,22 +215,21 @@ def _carried(
     return maps
 
 
-def _raw(value: Any) -> msgspec.Raw:
-    return msgspec.Raw(encode(value))
-
-
-@cache
-def _reader(kind: type[msgspec.Struct]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
-    """The names of a struct's fields, and what reads them all at once (two or more: else no tuple)."""
+def _reader(kind: type[msgspec.Struct]) -> _Reader:
+    """What `_READERS` keeps of a type; of one name alone `attrgetter` would make no tuple."""
     names = kind.__struct_fields__
     return names, attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
 
 
 def _edited(old: Any, new: Any) -> dict[str, msgspec.Raw]:
     """The fields in which two structs of one type differ."""
-    names, fields_of = _reader(type(new))
-    pairs = zip(names, fields_of(old), fields_of(new), strict=True)
-    return {n: _raw(now) for n, was, now in pairs if was is not now and was != now}
+    kind = type(new)
+    found = _READERS.get(kind)
+    if found is None:
+        found = _READERS[kind] = _reader(kind)
+    names, read = found
+    pairs = zip(names, read(old), read(new), strict=True)
+    return {n: _Raw(_bytes(now)) for n, was, now in pairs if was is not now and was != now}
 
 
 def _slid(old: tuple[Any, ...], new: tuple[Any, ...]) -> Slide | None:
@@ -226,7 +242,7 @@ def _slid(old: tuple[Any, ...], new: tuple[Any, ...]) -> Slide | None:
         if before != after:
             break
         keep += 1
-    return Slide(skip=skip, keep=keep, add=tuple(map(_raw, new[keep:])))
+    return Slide(skip=skip, keep=keep, add=tuple(_Raw(_bytes(item)) for item in new[keep:]))
 
 
 def _kept(name: str, old: tuple[Any, ...], slide: Slide) -> tuple[Any, ...]:

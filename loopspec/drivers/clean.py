@@ -8,6 +8,7 @@ Rules of this file:
 3. Half a surrogate pair has no bytes: it becomes a question mark.
 """
 
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ OURS: Final = frozenset(
     {"effect", "call", "machine", "workdir", "args_hash", "answer", "scope", "which", "boundary"}
     | {"ref", "method", "timer", "request", "blob", "status", "drop", "parent", "finish", "name"}
 )
+_COUNTED: Final = (UserMessage, ToolAnswered, ModelReplied)
 SECRET_ARGS: Final = "The arguments hold a secret; name it instead of writing it."
 
 
@@ -30,7 +32,7 @@ def clean(event: Kept, redactor: Redactor) -> Kept:
     if isinstance(event, ModelReplied):
         event = _reply(event, redactor)
     made: Kept = _texts(event, redactor)
-    if isinstance(made, UserMessage | ToolAnswered | ModelReplied) and not made.tokens:
+    if isinstance(made, _COUNTED) and not made.tokens:
         text = made.output if isinstance(made, ToolAnswered) else made.text
         made = msgspec.structs.replace(made, tokens=estimate(text))
     return made
@@ -56,20 +58,19 @@ def _reply(event: ModelReplied, redactor: Redactor) -> ModelReplied:
 def _texts(value: S, redactor: Redactor) -> S:
     """A struct with every text cleaned, those inside lists and parts too."""
     changes: dict[str, Any] = {}
-    args = isinstance(value, ProposedCall)
-    for name in value.__struct_fields__:
+    for name in _looked_at(type(value)):
         old = getattr(value, name)
-        if isinstance(old, str):
-            if not old or name in OURS or (args and name == "args"):
-                continue
-            new: Any = redactor.text(whole(old))
-        elif isinstance(old, list | msgspec.Struct):
-            new = _any(old, redactor)
-        else:
-            continue
-        if new != old:
+        if old and (new := _any(old, redactor)) is not old and new != old:
             changes[name] = new
     return msgspec.structs.replace(value, **changes) if changes else value
+
+
+@cache
+def _looked_at(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The fields of a struct that may hold a text: all but numbers, and but texts of ours."""
+    ours = OURS | {"args"} if kind is ProposedCall else OURS
+    may = [f for f in msgspec.structs.fields(kind) if f.type not in (int, bool, int | None)]
+    return tuple(f.name for f in may if f.type is not str or f.name not in ours)
 
 
 def _any(value: Any, redactor: Redactor) -> Any:

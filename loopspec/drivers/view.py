@@ -16,7 +16,7 @@ import msgspec
 from loopspec.codec import decode, encode
 from loopspec.context.transcript import Item, added, apply
 from loopspec.errors import Damaged, NotFound
-from loopspec.journal.chain import check, check_head, read, seal
+from loopspec.journal.chain import check, check_head, hash_holds, read
 from loopspec.journal.entry import Entry
 from loopspec.record import Replace
 from loopspec.stores.base import Head, Store
@@ -143,8 +143,8 @@ def _some(
             try:
                 entry = read(data)
             except Damaged as err:
-                raise Damaged(err.fault, place=where) from None
-            if entry.hash != hashes[seq] or seal(entry).hash != entry.hash or encode(entry) != data:
+                raise type(err)(err.fault, place=where, remedy=err.remedy) from None
+            if entry.hash != hashes[seq] or not hash_holds(entry, data):
                 raise Damaged("the entry's hash is not the one it had: it was edited", place=where)
             yield entry
 

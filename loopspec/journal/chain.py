@@ -1,9 +1,10 @@
 """Chain: entries hashed one over the other, and what verifying them shows.
 
 Rules of this file:
-1. An entry's hash covers the previous hash and its own canonical bytes without the hash.
+1. An entry's hash covers the previous hash and its own bytes, as they were written, without the hash.
 2. A bare chain does not show a cut tail, so the head is kept apart and compared.
-3. Verification reads bytes only: it needs no engine, no plugin and no spec.
+3. Verification reads bytes only: it needs no engine, no plugin and no spec, and does not depend on how
+   this version would write the entry.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,15 +12,19 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from loopspec.codec import answered_by, decode, diff, digest, encode
+from loopspec.codec import answered_by, diff, digest, encode
 from loopspec.errors import Damaged
 from loopspec.events import Stamped
 from loopspec.journal.entry import FORMAT, GENESIS, Entry
 from loopspec.record import Record
 from loopspec.snapshot import Snapshot
 
+_KEY: Final = b',"hash":"'
 _END: Final = b'"}'
-"""What stands behind the hash, which is the last field of an entry."""
+"""What stands before and behind the hash, which is the last field of an entry."""
+_BEHIND: Final = 64 + len(_END)
+"""How many bytes stand behind `_KEY`: those of the hash in hex, and `_END`."""
+_ENTRY: Final = msgspec.json.Decoder(Entry)
 
 
 class Row(NamedTuple):
@@ -30,16 +35,53 @@ class Row(NamedTuple):
     snapshot: bytes
 
 
+class OtherFormat(Damaged):
+    """An entry that is whole, and of a format that this loopspec does not read."""
+
+
+class _Seal(msgspec.Struct):
+    """What every format of an entry has."""
+
+    v: int
+    hash: str
+
+
+_SEAL: Final = msgspec.json.Decoder(_Seal)
+
+
 def seal(entry: Entry) -> Entry:
     """The entry with its hash."""
-    return _sealed(entry)[0]
+    bare = msgspec.structs.replace(entry, hash="")
+    _give_hash(bare)
+    return bare
 
 
-def _sealed(entry: Entry) -> tuple[Entry, bytes]:
-    """The entry with its hash, and its canonical bytes: encoded once, the hash put where it belongs."""
-    bare = encode(msgspec.structs.replace(entry, hash="") if entry.hash else entry)
+def _give_hash(entry: Entry) -> bytes:
+    """Put its hash into an entry that has none and that nobody has seen yet; gives its canonical bytes,
+    encoded once, with the hash where it belongs."""
+    bare = encode(entry)
     made = digest(bare)
-    return msgspec.structs.replace(entry, hash=made), bare[: -len(_END)] + made.encode() + _END
+    msgspec.structs.force_setattr(entry, "hash", made)
+    return bare[: -len(_END)] + made.encode() + _END
+
+
+def hash_holds(entry: Entry, data: bytes) -> bool:
+    """Whether `data`, of which `entry` was read, has the hash that stands at its end.
+
+    If so, these are the bytes that this hash was made of, each of them: nothing between was changed,
+    added or taken out. It is not claimed that loopspec made the hash. Whoever writes an entry anew
+    (padded, in another order, with a key twice, or with other words altogether) can make one that holds;
+    it is another hash then, and the entry after it, the head, or an index does not name it.
+    """
+    return _holds(entry.hash, data)
+
+
+def _holds(key: str, data: bytes) -> bool:
+    """Whether this hash stands at the end of the bytes and is theirs."""
+    bare = data[:-_BEHIND]
+    if not bare.endswith(_KEY) or data[-_BEHIND:] != key.encode() + _END:
+        return False
+    return digest(bare + _END) == key
 
 
 def make_entry(
@@ -56,34 +98,52 @@ def make_entry(
 ) -> Row:
     """The sealed entry of an accepted step, with the bytes that were made on the way."""
     snapshot = encode(new)
-    entry, data = _sealed(
-        Entry(
-            v=FORMAT,
-            sem=semantics,
-            session=new.session,
-            seq=new.seq,
-            at=stamped.at,
-            awake=stamped.awake,
-            by=stamped.by,
-            event=stamped.event,
-            outcome=outcome,
-            record=record,
-            effects=effects,
-            patch=diff(old, new, effects, answered_by(stamped.event)),
-            snapshot=digest(snapshot),
-            blobs=tuple(sorted(blobs)),
-            prev=prev,
-        )
+    entry = Entry(
+        v=FORMAT,
+        sem=semantics,
+        session=new.session,
+        seq=new.seq,
+        at=stamped.at,
+        awake=stamped.awake,
+        by=stamped.by,
+        event=stamped.event,
+        outcome=outcome,
+        record=record,
+        effects=effects,
+        patch=diff(old, new, effects, answered_by(stamped.event)),
+        snapshot=digest(snapshot),
+        blobs=tuple(sorted(blobs)),
+        prev=prev,
     )
+    data = _give_hash(entry)
     return Row(entry, data, snapshot)
 
 
 def read(data: bytes) -> Entry:
-    """An entry from its bytes; raises `Damaged` when they are no entry."""
+    """An entry from its bytes; raises `Damaged` when they are no entry, `OtherFormat` when this loopspec
+    does not read their format."""
     try:
-        return decode(data, Entry)
+        entry = _ENTRY.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as err:
+        _look_at_format(data)
         raise Damaged(f"the bytes are no journal entry: {err}") from None
+    if entry.v != FORMAT:
+        _look_at_format(data)
+        raise Damaged("the bytes are no journal entry: neither its format nor its hash is right")
+    return entry
+
+
+def _look_at_format(data: bytes) -> None:
+    """Raises `OtherFormat` for an entry that is whole and of another format."""
+    try:
+        found = _SEAL.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return
+    if found.v != FORMAT and _holds(found.hash, data):
+        raise OtherFormat(
+            f"the entry is of format {found.v}, and this loopspec reads format {FORMAT}",
+            remedy="Use the loopspec that wrote it; it can still show the session and go on with it",
+        )
 
 
 def check(rows: Iterable[bytes], session: str, start: int = 0) -> Iterator[Entry]:
@@ -99,7 +159,7 @@ def check(rows: Iterable[bytes], session: str, start: int = 0) -> Iterator[Entry
         try:
             entry = read(data)
         except Damaged as err:
-            raise Damaged(err.fault, place=where, remedy=remedy(session)) from None
+            raise type(err)(err.fault, place=where, remedy=err.remedy or remedy(session)) from None
         fault = ""
         if entry.session != session:
             fault = f"the entry belongs to session {entry.session}"
@@ -107,7 +167,7 @@ def check(rows: Iterable[bytes], session: str, start: int = 0) -> Iterator[Entry
             fault = f"entry {entry.seq} stands where {seq} should be"
         elif prev is not None and entry.prev != prev:
             fault = "the previous hash does not match: dropped or swapped"
-        elif _sealed(entry) != (entry, data):
+        elif not hash_holds(entry, data):
             fault = "the entry's own hash does not match: it was edited"
         if fault:
             raise Damaged(fault, place=where, remedy=remedy(session))

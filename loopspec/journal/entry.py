@@ -15,7 +15,9 @@ from loopspec.events import Kept
 from loopspec.record import Record
 from loopspec.snapshot import Patch
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Raised when bytes that were written before could not be read any more, never for a new field with a
+default: a hash is checked over bytes, so those of older entries hold as they stand."""
 GENESIS: Final = "0" * 64
 
 

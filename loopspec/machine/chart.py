@@ -119,7 +119,7 @@ class Chart:
         if not after.taken:
             return move, 0
         history = move.history
-        if after.recorded:
+        if any(history.get(path) != was for path, was in after.recorded.items()):
             history = dict(sorted({**history, **after.recorded}.items()))
         return Move(after.configuration, history, moved=True), after.taken
 

@@ -56,7 +56,7 @@ class Trial:
 
     def guard(self, transition: Transition, event: str | None) -> bool:
         """Ask a guard, and note what it read and gave."""
-        place = str(transition.place)
+        place = self._draft.machine.where[transition.id]
         read = saw(transition.guard, self.values)
         try:
             typed = self.values.typed(self._engine.typed, event, transition.guard)
@@ -80,7 +80,7 @@ class Trial:
                 event or "always",
                 transition.source,
                 transition.target or "",
-                str(transition.place),
+                self._draft.machine.where[transition.id],
             )
         )
         self._run(transition.actions, event)
@@ -236,7 +236,7 @@ def commit(draft: Draft, trial: Trial, move: Move) -> None:
         if said.to == "model" and said.text.strip():
             draft.show_text(AddText(text=said.text), said.text)
     rests = draft.machine.resting
-    parked = any(entered and rests.get(s.path) == "suspended" for entered, s in trial.path)
+    parked = "suspended" in [rests.get(s.path) for entered, s in trial.path if entered]
     for entered, state in trial.path:
         if entered:
             _enter(draft, state)

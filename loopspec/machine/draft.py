@@ -144,6 +144,8 @@ class Draft:
 
     def add_context(self, tokens: int) -> None:
         """Count tokens of the next request."""
+        if not tokens:
+            return
         usage = self.usage
         self.usage = msgspec.structs.replace(usage, context=usage.context + tokens)
 
@@ -209,7 +211,7 @@ class Draft:
 
     def cancelling(self) -> bool:
         """Whether cancelled work has not settled yet."""
-        return any(p.status == "cancelling" for p in self.pending.values())
+        return "cancelling" in [pending.status for pending in self.pending.values()]
 
     def freeze(self) -> Snapshot:
         """The snapshot after this step."""

@@ -115,6 +115,8 @@ def merged(first: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
 
 def grant_for(grants: dict[str, Grant], call: Call, at: int) -> Grant | None:
     """The living grant that covers a call: for exactly its arguments first, then for its tool."""
+    if not grants:
+        return None
     ordered = sorted(grants.values(), key=lambda g: (len(g.id), g.id))  # by age: see effect_order
     living = [g for g in ordered if g.tool == call.tool and g.uses != 0]
     living = [g for g in living if not g.expires or g.expires > at]
@@ -226,7 +228,10 @@ def _widen(draft: Draft, tool: str) -> None:
 
 def in_order(draft: Draft) -> list[Call]:
     """The ledger's calls as they were proposed."""
-    return sorted(draft.calls.values(), key=lambda c: (c.seq, c.index))
+    calls = list(draft.calls.values())
+    if len(calls) > 1:
+        calls.sort(key=lambda c: (c.seq, c.index))
+    return calls
 
 
 def runnable(draft: Draft) -> list[Call]:
@@ -248,10 +253,8 @@ def unsettled(draft: Draft) -> bool:
     Calls that may be run again anyway are not asked about; their result will say that they are lost.
     """
     tools = draft.machine.tools
-    return any(
-        c.status == "lost" and (c.tool not in tools or tools[c.tool].after_crash != "rerun")
-        for c in draft.calls.values()
-    )
+    lost = [c.tool for c in draft.calls.values() if c.status == "lost"]
+    return any(tool not in tools or tools[tool].after_crash != "rerun" for tool in lost)
 
 
 def run_next(draft: Draft, state: str) -> bool:

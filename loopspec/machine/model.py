@@ -290,6 +290,11 @@ class Machine(_Part, frozen=True, dict=True):
         kinds = {path: self.kind_of(path) for path in self.states}
         return {path: kind.rests for path, kind in kinds.items() if kind and kind.rests}
 
+    @cached_property
+    def where(self) -> tuple[str, ...]:
+        """The place of each transition in words, by its id."""
+        return tuple(str(transition.place) for transition in self.transitions)
+
     def kind_of(self, path: str) -> Kind | None:
         """The kind of the state at `path`, None for a plain state."""
         state = self.states[path]

@@ -9,8 +9,9 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from loopspec.codec import digest
+from loopspec.machine.draft import Draft
 from loopspec.machine.texts import reads_of, render
-from loopspec.machine.values import Values, inputs_of
+from loopspec.machine.values import Values, inputs_of, session_of
 from loopspec.tokens import estimate
 
 MAX_KEPT: Final = 64
@@ -30,20 +31,18 @@ class Prompt(NamedTuple):
 _KEPT: dict[str, tuple[tuple[object, ...], object, Prompt]] = {}
 
 
-def prompt_of(source: str, values: Values) -> Prompt:
+def prompt_of(source: str, draft: Draft) -> Prompt:
     """The prompt `source` with its names filled in; raises `TextError`."""
-    if not _roots(source) <= _LASTING:
-        return _rendered(source, values)
-    session = values["session"]
-    key = (inputs_of(values.draft), *session.values())
+    key = (inputs_of(draft), *session_of(draft))
     kept = _KEPT.get(source)
     # Vars are compared by identity: whoever assigns one puts another mapping in their place.
-    if kept is not None and kept[1] is values.vars and kept[0] == key:
+    if kept is not None and kept[1] is draft.vars and kept[0] == key:
         return kept[2]
-    made = _rendered(source, values)
-    if len(_KEPT) >= MAX_KEPT:
-        _KEPT.clear()
-    _KEPT[source] = (key, values.vars, made)
+    made = _rendered(source, Values(draft))
+    if _roots(source) <= _LASTING:
+        if len(_KEPT) >= MAX_KEPT:
+            _KEPT.clear()
+        _KEPT[source] = (key, draft.vars, made)
     return made
 
 

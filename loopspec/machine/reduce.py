@@ -1,7 +1,8 @@
 """Reduce: what each accepted event changes before the chart sees anything.
 
 Rules of this file:
-1. One exhaustive `match` over commands and facts, without a wildcard.
+1. One exhaustive `match` over commands and facts, without a wildcard. (What comes most often stands
+   first: the alternatives are tried one after the other.)
 2. An answer finds its effect by id. A stale id changes nothing: the event is noted. An answer that
    does not fit its effect says that the performer failed.
 3. An answer to cancelled work is kept as an honest result but does not move the machine.
@@ -66,33 +67,16 @@ from loopspec.tokens import estimate
 def reduce(draft: Draft, event: Kept, by: str) -> None:
     """Fold one accepted event into the draft and queue what the chart should see."""
     match event:
-        case SessionStarted():
-            if draft.old.seq < 0:
-                begin(draft, event)
-        case UserMessage() | UserInterrupted() | UserResumed() | HostSuspended() | HostWoke():
-            draft.push(name_of(event), event)
-        case RollbackChosen():
-            draft.chosen = event.boundary or draft.boundaries[-1].id
-            draft.push(name_of(event), event)
-        case ApprovalGiven():
-            ledger.approve(draft, event, by)
-            _approval_settled(draft)
-        case BudgetExtended():
-            _budget_extended(draft, event)
-        case TimerFired():
-            timer_fired(draft, event)
-        case EffectClaimed():
-            _claimed(draft, event)
         case (
-            EffectLost()
+            ModelReplied()
+            | GateDecided()
+            | ToolAnswered()
+            | EffectLost()
             | EffectCancelled()
             | EffectFailed()
             | EffectAnswered()
-            | ModelReplied()
             | ModelOverflowed()
             | AttemptFailed()
-            | GateDecided()
-            | ToolAnswered()
             | ContextCompacted()
             | ContextStuck()
             | BoundaryTaken()
@@ -110,6 +94,23 @@ def reduce(draft: Draft, event: Kept, by: str) -> None:
                 _settled(draft, event, pending.effect)
             else:
                 _answered(draft, event, pending)
+        case SessionStarted():
+            if draft.old.seq < 0:
+                begin(draft, event)
+        case UserMessage() | UserInterrupted() | UserResumed() | HostSuspended() | HostWoke():
+            draft.push(name_of(event), event)
+        case RollbackChosen():
+            draft.chosen = event.boundary or draft.boundaries[-1].id
+            draft.push(name_of(event), event)
+        case ApprovalGiven():
+            ledger.approve(draft, event, by)
+            _approval_settled(draft)
+        case BudgetExtended():
+            _budget_extended(draft, event)
+        case TimerFired():
+            timer_fired(draft, event)
+        case EffectClaimed():
+            _claimed(draft, event)
         case _:
             assert_never(event)
 
@@ -150,8 +151,8 @@ def _claimed(draft: Draft, event: EffectClaimed) -> None:
         )
 
 
-def spend(draft: Draft, usage: TokenUsage, turns: int) -> None:
-    """Count what a model call consumed, of failed attempts too."""
+def spend(draft: Draft, usage: TokenUsage, turns: int, context: int | None = None) -> None:
+    """Count what a model call consumed, of failed attempts too; `context` is how large the view is."""
     old = draft.usage
     priced = usage.cost is not None or not (usage.input_tokens or usage.output_tokens)
     draft.usage = msgspec.structs.replace(
@@ -161,15 +162,15 @@ def spend(draft: Draft, usage: TokenUsage, turns: int) -> None:
         output_tokens=old.output_tokens + usage.output_tokens,
         cost=old.cost + (usage.cost or 0),
         unpriced=old.unpriced + (not priced),
+        context=old.context if context is None else context,
     )
 
 
 def _replied(draft: Draft, event: ModelReplied) -> None:
     """A complete reply: usage, transcript, proposed calls."""
-    spend(draft, event.usage, turns=1)
-    if event.usage.input_tokens:
-        size = event.usage.input_tokens + event.usage.output_tokens
-        draft.usage = msgspec.structs.replace(draft.usage, context=size)
+    used = event.usage
+    counted = used.input_tokens + used.output_tokens if used.input_tokens else None
+    spend(draft, used, turns=1, context=counted)
     draft.compactions = 0
     ledger.propose(draft, event)
 
@@ -321,7 +322,7 @@ def _gate_ends(draft: Draft, state: str) -> None:
 
 def _tools_go_on(draft: Draft, state: str) -> None:
     """Run the next calls once the last batch has answered; end when none is left."""
-    if any(isinstance(p.effect, RunTool) for p in draft.pending.values()):
+    if RunTool in [type(p.effect) for p in draft.pending.values()]:
         return
     if draft.activations[state].phase == "running":
         activation(draft, state, phase="held")

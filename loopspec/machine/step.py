@@ -41,6 +41,8 @@ MAX_INTERNAL: Final = 200
 MOVED: Final = "moved"
 NOTED: Final = "noted"
 REFUSED: Final = "refused"
+REFUSABLE: Final = frozenset(COMMANDS) - {UserMessage}
+"""Commands that may be refused; a message never is."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -115,7 +117,7 @@ def _run(engine: Engine, draft: Draft) -> None:
 
 def refusal(machine: Machine, snapshot: Snapshot, event: Kept) -> str:
     """Why a command cannot be taken here, empty if it can. Facts are never refused."""
-    if not isinstance(event, COMMANDS) or isinstance(event, UserMessage):
+    if type(event) not in REFUSABLE:
         return ""
     if finished(machine, snapshot):
         return "the session has finished"

@@ -117,6 +117,12 @@ def inputs_of(draft: Draft) -> str:
     return found
 
 
+def session_of(draft: Draft) -> tuple[str, str, str]:
+    """The session's id, its work directory, and the name of its spec."""
+    old = draft.old
+    return old.session, draft.fixed.get("workdir", old.workdir), draft.machine.name
+
+
 @lru_cache(maxsize=64)
 def _inputs(text: str) -> Any:
     """Inputs as plain values: the same in every step of a session."""
@@ -146,12 +152,7 @@ def _usage(values: Values) -> dict[str, Any]:
 
 def _session(values: Values) -> dict[str, Any]:
     """Which session it is."""
-    draft = values.draft
-    return {
-        "id": draft.old.session,
-        "workdir": draft.fixed.get("workdir", draft.old.workdir),
-        "name": draft.machine.name,
-    }
+    return dict(zip(("id", "workdir", "name"), session_of(values.draft), strict=True))
 
 
 def _event(values: Values) -> dict[str, Any]:

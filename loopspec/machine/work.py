@@ -55,7 +55,6 @@ from loopspec.machine.draft import ELAPSED, Draft
 from loopspec.machine.model import Kind, ModelDecl, State
 from loopspec.machine.prompts import prompt_of
 from loopspec.machine.texts import TextError
-from loopspec.machine.values import Values
 from loopspec.snapshot import Timer
 
 PPM: Final = 1_000_000
@@ -72,16 +71,18 @@ ANSWERS: Final[dict[type, tuple[type, ...]]] = {
     Perform: (EffectAnswered,),
 }
 """What may answer each effect, besides that it was lost, cancelled or could not be done."""
+UNDONE: Final = (EffectLost, EffectCancelled, EffectFailed)
+"""What may answer any effect."""
 
 
 def misfit(effect: Effect, event: Kept) -> str:
     """Why an event cannot be the answer to this effect, empty if it can."""
-    if isinstance(event, EffectLost | EffectCancelled | EffectFailed):
-        return ""
-    if not isinstance(event, ANSWERS.get(type(effect), ())):
-        return f"the performer answered with `{name_of(event)}`"
-    if isinstance(event, ToolAnswered) and isinstance(effect, RunTool):
+    if isinstance(event, ANSWERS.get(type(effect), ())):
+        if not isinstance(event, ToolAnswered) or not isinstance(effect, RunTool):
+            return ""
         return "" if event.call == effect.call else "the performer answered for another call"
+    if not isinstance(event, UNDONE):
+        return f"the performer answered with `{name_of(event)}`"
     return ""
 
 
@@ -152,16 +153,14 @@ def _wait(draft: Draft, state: State, kind: Kind) -> None:
 def _spent(draft: Draft, *, turns: bool) -> str:
     """The budget that is spent, empty if none is; turns count only before a model call."""
     budgets, usage, more = draft.machine.budgets, draft.usage, draft.extended
-
-    def over(limit: int | None, used: int, which: str) -> bool:
-        return limit is not None and used >= limit + more.get(which, 0)
-
-    if turns and over(budgets.turns, usage.turns, "turns"):
-        return "turns"
-    if over(budgets.tokens, usage.tokens, "tokens"):
-        return "tokens"
-    if over(budgets.usd, usage.cost, "usd"):
-        return "usd"
+    limits = (
+        ("turns", budgets.turns if turns else None, usage.turns),
+        ("tokens", budgets.tokens, usage.tokens),
+        ("usd", budgets.usd, usage.cost),
+    )
+    for which, limit, used in limits:
+        if limit is not None and used >= limit + more.get(which, 0):
+            return which
     fired = budgets.elapsed is not None and ELAPSED not in draft.timers
     return "elapsed" if fired else ""
 
@@ -187,7 +186,7 @@ def _call_model(draft: Draft, state: State) -> None:
     system, unseen = "", 0
     if state.prompt:
         try:
-            made = prompt_of(machine.prompts[state.prompt], Values(draft))
+            made = prompt_of(machine.prompts[state.prompt], draft)
         except TextError as err:
             place = str(machine.prompt_places.get(state.prompt, state.place))
             fault = f"prompt `{state.prompt}` at {place}: {err}"

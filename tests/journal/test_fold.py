@@ -2,6 +2,8 @@
 agrees, and no edit, drop, swap, cut or flipped byte goes unnoticed.
 """
 
+import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,7 +17,15 @@ from loopspec.codec import apply, decode_event, diff, digest, encode
 from loopspec.drivers.session import stepper
 from loopspec.errors import Damaged
 from loopspec.events import COMMANDS, FACTS, Kept, SessionStarted, Stamped, UserMessage
-from loopspec.journal.chain import check, check_head, make_entry, read, seal
+from loopspec.journal.chain import (
+    OtherFormat,
+    check,
+    check_head,
+    hash_holds,
+    make_entry,
+    read,
+    seal,
+)
 from loopspec.journal.entry import GENESIS, Entry
 from loopspec.journal.fold import advance, empty, fold, recompute
 from loopspec.machine.step import REFUSED, step
@@ -145,6 +155,100 @@ def test_any_flipped_byte_of_any_entry_is_noticed(rows: list[bytes], data: st.Da
     bad = [*rows[:which], bytes(row), *rows[which + 1 :]]
     with pytest.raises(Damaged):
         checked(bad, read(rows[-1]))
+
+
+def test_every_byte_of_an_entry_counts(rows: list[bytes]) -> None:
+    for place in range(len(rows[1])):
+        for flip in (1, 0x20, 0x80):
+            row = bytearray(rows[1])
+            row[place] ^= flip
+            with pytest.raises(Damaged, match="session s, entry 1: "):
+                list(check([rows[0], bytes(row)], "s"))
+
+
+def hashed(bare: bytes) -> bytes:
+    """Bytes that end in an empty hash, with the hash that is theirs: by hand, as a stranger would."""
+    assert bare.endswith(b',"hash":""}')
+    return bare[:-2] + hashlib.sha256(bare).hexdigest().encode() + b'"}'
+
+
+def bare(row: bytes) -> bytes:
+    """An entry's bytes without its hash."""
+    return row[:-66] + b'"}'
+
+
+def test_an_entry_of_an_older_loopspec_that_knew_a_field_less_holds(rows: list[bytes]) -> None:
+    older = hashed(bare(rows[1]).replace(b',"tokens":1},"outcome"', b'},"outcome"'))
+    assert len(older) < len(rows[1])
+    entry = list(check([rows[0], older], "s"))[1]
+    assert entry.event == UserMessage("go")
+    assert encode(entry) != older and hash_holds(entry, older) and not hash_holds(entry, rows[1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: b" " + row,
+        lambda row: row.replace(b'"seq":1,', b'"seq": 1,', 1),
+        lambda row: row.replace(b'"v":2,"sem":3,', b'"sem":3,"v":2,', 1),
+        lambda row: row.replace(b'"by":"test",', b'"by":"nobody","by":"test",', 1),
+    ],
+    ids=["padded", "spaced", "in another order", "a key twice"],
+)
+def test_an_entry_that_is_written_otherwise_is_another_entry(
+    rows: list[bytes], change: Callable[[bytes], bytes]
+) -> None:
+    same = change(rows[1])
+    assert same != rows[1]
+    with pytest.raises(Damaged, match="entry 1: the entry's own hash does not match: it was edited"):
+        list(check([rows[0], same], "s"))
+    forged = hashed(change(bare(rows[1])))  # what no hash can know is whose it is; its place can
+    with pytest.raises(Damaged, match="entry 2: the previous hash does not match"):
+        list(check([rows[0], forged, *rows[2:]], "s"))
+    with pytest.raises(Damaged, match="another hash"):
+        checked([rows[0], forged], read(rows[1]))
+
+
+@pytest.mark.parametrize("after", [b" ", b"\n", b"{}", b'"}'])
+def test_nothing_may_stand_behind_an_entry(rows: list[bytes], after: bytes) -> None:
+    with pytest.raises(Damaged, match="entry 1: "):
+        list(check([rows[0], rows[1] + after], "s"))
+
+
+@pytest.mark.parametrize("more", [b"", b',"new":{"a":1}'], ids=["as ours", "with what we do not know"])
+@pytest.mark.parametrize("form", [1, 3])
+def test_an_entry_of_another_format_is_no_damage(rows: list[bytes], form: int, more: bytes) -> None:
+    row = hashed(bare(rows[1]).replace(b'{"v":2', b'{"v":%d%s' % (form, more)))
+    with pytest.raises(OtherFormat) as caught:
+        list(check([rows[0], row], "s"))
+    assert str(caught.value) == (
+        f"session s, entry 1: the entry is of format {form}, and this loopspec reads format 2. "
+        "Use the loopspec that wrote it; it can still show the session and go on with it"
+    )
+
+
+def test_a_format_that_was_written_over_is_damage(rows: list[bytes]) -> None:
+    for row in (rows[1].replace(b'{"v":2', b'{"v":3'), rows[1].replace(b'{"v":2', b'{"v":3,"x":1')):
+        with pytest.raises(Damaged, match="entry 1: the bytes are no journal entry") as caught:
+            list(check([rows[0], row], "s"))
+        assert type(caught.value) is Damaged
+
+
+@BOOKS
+@given(data=st.data())
+def test_what_a_step_leaves_alone_is_the_same_object_and_what_it_was_given_is_as_before(
+    data: st.DataObject,
+) -> None:
+    """`diff` skips by identity; a map that was written in place would change the past."""
+    book = random_book(data.draw)
+    for entry, before in zip(book.entries[1:], book.snapshots, strict=False):
+        bytes_before = encode(before)
+        stamped = Stamped(entry.at, entry.awake, entry.by, entry.event)
+        after = step(MACHINE, before, stamped).snapshot
+        assert encode(before) == bytes_before
+        written = {*entry.patch.put, *entry.patch.edit, *entry.patch.drop}
+        for name in ("history", "vars", "extended", "timers", "marks", "windows"):
+            assert name in written or getattr(after, name) is getattr(before, name), name
 
 
 @pytest.mark.parametrize("which", range(5))
