@@ -108,7 +108,7 @@ def explain(session: str, form: str, store: Path | None) -> None:
 
 @click.command()
 @click.argument("session")
-@click.option("--last", type=click.IntRange(min=1), help="Only the last N entries.")
+@click.option("--last", type=click.IntRange(1, 10**9), help="Only the last N entries.")
 @store_option
 def timeline(session: str, last: int | None, store: Path | None) -> None:
     """Show every transition of SESSION, one line each."""

@@ -130,9 +130,11 @@ def backup(ctx: click.Context, target: Path, form: str, store: Path | None) -> N
     The copy is a store: use it with --store DIR. Every session in it is verified. A store whose log is
     damaged is copied up to the damage.
     """
+    from loopspec.cli.signals import as_interrupt
     from loopspec.drivers.backup import back_up
     from loopspec.stores.sqlite import SqliteStore
 
+    as_interrupt()
     path, damage = store_path(store), ""
     try:
         opened = SqliteStore(path, readonly=True)

@@ -119,3 +119,14 @@ def keep_to_ourselves() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def as_interrupt() -> None:
+    """From now on SIGTERM and a closed terminal end this process as Ctrl-C does, so that what it has
+    begun is cleared away. For commands that drive no session."""
+
+    def heard(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, heard)

@@ -1,5 +1,6 @@
 """`loopspec torture`: end a loop at every point in turn, resume it, and see whether anything differs."""
 
+import shlex
 import shutil
 import sys
 import tempfile
@@ -59,6 +60,7 @@ def torture(ctx: click.Context, /, spec: str, again: int, only: tuple[str, ...],
     is a script. Exit 0: nothing differed. Exit 1: something did; the report says what, and how to see
     it again.
     """
+    from loopspec.cli.signals import as_interrupt
     from loopspec.drill import torture as drill
     from loopspec.drill.job import parse_case
 
@@ -70,6 +72,7 @@ def torture(ctx: click.Context, /, spec: str, again: int, only: tuple[str, ...],
     scratch = Path(tempfile.mkdtemp(prefix="loopspec-torture-", dir=parent)).resolve()
     results: list[Any] = []
     try:
+        as_interrupt()
         job = make_job(spec, options, scratch)
         found = drill.plan(job, scratch, again)
         cases = chosen or list(found.cases)
@@ -82,8 +85,22 @@ def torture(ctx: click.Context, /, spec: str, again: int, only: tuple[str, ...],
     finally:
         if all(result.good for result in results):
             shutil.rmtree(scratch, ignore_errors=True)
-    bad = report(spec, found.points, results, time.monotonic() - began)
+    bad = report(_command(spec, again, options), found.points, results, time.monotonic() - began)
     ctx.exit(int(Exit.FAILED if bad else Exit.OK))
+
+
+def _command(spec: str, again: int, options: dict[str, Any]) -> str:
+    """The command line that tries the same again, but for the cases."""
+    words = ["loopspec", "torture", spec]
+    for name in ("input", "prompt", "model"):
+        for value in options[name]:
+            words += [f"--{name}", value]
+    for name in ("workdir", "scratch"):
+        if options[name] is not None:
+            words += [f"--{name}", str(options[name])]
+    if again:
+        words += ["--again", str(again)]
+    return shlex.join(words)
 
 
 def make_job(spec: str, options: dict[str, Any], scratch: Path) -> Any:
@@ -168,7 +185,7 @@ def _progress(many: int) -> Any:
     return told
 
 
-def report(spec: str, points: tuple[str, ...], results: list[Any], seconds: float) -> int:
+def report(command: str, points: tuple[str, ...], results: list[Any], seconds: float) -> int:
     """Print the table and every difference; gives back how many cases differed."""
     rows: dict[str, list[Any]] = {}
     for result in results:
@@ -198,7 +215,7 @@ def report(spec: str, points: tuple[str, ...], results: list[Any], seconds: floa
         for difference in result.verdict.differences[:SHOWN]:
             click.echo(f"  {difference}")
         click.echo(f"  kept: {result.kept}")
-        click.echo(f"  again: loopspec torture {spec} --only '{result.case}'")
+        click.echo(f"  again: {command} --only '{result.case}'")
     if len(bad) > SHOWN:
         click.echo(f"\n… and {len(bad) - SHOWN} more")
     return len(bad)

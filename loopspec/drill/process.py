@@ -81,6 +81,8 @@ def fork(body: Callable[[], bytes], log: Path, *, leader: bool = False) -> Child
 def _answer(body: Callable[[], bytes], log: Path, writer: int) -> NoReturn:
     """The child's whole life after the fork."""
     code = 70
+    for heard in (signal.SIGTERM, signal.SIGHUP):  # the torturer has its own way to hear them
+        signal.signal(heard, signal.SIG_DFL)
     try:
         number = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)

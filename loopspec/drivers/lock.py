@@ -7,6 +7,7 @@ store (`lease`), which also knows other machines.
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from loopspec.errors import LoopspecError, StoreError
@@ -41,7 +42,9 @@ class SessionLock:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as err:
             raise StoreError(
-                f"the session cannot be locked: {err.strerror}", place=str(self._path)
+                f"the session cannot be locked: {err.strerror}",
+                place=str(self._path),
+                remedy="Make room and the directory writable, then try again",
             ) from None
         try:
             _lock(fd)
@@ -49,14 +52,16 @@ class SessionLock:
             holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(fd)
             raise Busy(self._session, holder) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # on a full disk: the number is only there to be read by others
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._fd = fd
 
     def free(self) -> None:
         """Give it back."""
         if self._fd >= 0:
-            os.ftruncate(self._fd, 0)
+            with suppress(OSError):
+                os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
 

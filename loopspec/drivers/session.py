@@ -85,7 +85,8 @@ class Session:
         try:
             await asyncio.to_thread(store.create, session, machine.name, clock.now())
         except Conflict:
-            if await asyncio.to_thread(store.head, session) is not None:
+            begun = await asyncio.to_thread(store.head, session) is not None
+            if begun or listed_as(store, session) != machine.name:
                 raise
         self = cls(store, machine, empty(session), clock, redactor)
         first = await self.accept(started, by="driver", blobs={machine.digest: encode(machine)})
@@ -112,7 +113,8 @@ class Session:
             raise Damaged(
                 "the session has no entries: it was made and never begun",
                 place=f"session {session}",
-                remedy=f"Begin it with: loopspec run SPEC --session {session}",
+                remedy=f"Begin it with the spec of `{listed_as(store, session)}`: "
+                f"loopspec run SPEC --session {session}",
             )
         snapshot = read_snapshot(head.snapshot, session)
         self = cls(store, load_machine(store, snapshot.machine), snapshot, clock, redactor)
@@ -208,6 +210,11 @@ class Session:
                 raise Damaged(f"the arguments of call {call.id} were changed", place=self.id)
             self._args = {call.id: found}
         return found
+
+
+def listed_as(store: Store, session: str) -> str:
+    """The name of the spec a session was made for, as the store lists it."""
+    return next((row.name for row in store.sessions() if row.session == session), "")
 
 
 async def written(future: "Future[None]") -> None:

@@ -16,7 +16,7 @@ import msgspec
 from loopspec.codec import decode, digest, encode
 from loopspec.errors import Damaged, LoopspecError, NotFound
 from loopspec.events import SessionStarted
-from loopspec.journal.chain import check, read, remedy, seal
+from loopspec.journal.chain import OtherFormat, check, read, remedy, seal
 from loopspec.journal.entry import Entry
 from loopspec.journal.fold import advance, empty
 from loopspec.journal.lines import BadFile, rests_on
@@ -93,7 +93,7 @@ def walk(rows: Iterable[bytes], session: str, blobs: Blobs) -> Iterator[tuple[En
                 _begin(entry, snapshot, blobs)
             yield entry, snapshot
             good = entry.seq
-    except (NotWhole, BadFile):
+    except (NotWhole, BadFile, OtherFormat):
         raise
     except Damaged as err:
         raise NotWhole(err.fault, session=session, entry=good + 1, good=good) from None
@@ -202,8 +202,14 @@ def each(store: Store, session: str, start: int, stop: int | None) -> Iterator[b
 def _compare(head: Head | None, last: Entry | None, snapshot: Snapshot, session: str) -> None:
     """Hold the end of a walk against the head kept apart; raises `NotWhole`."""
     good = -1 if last is None else last.seq
+    if head is None and last is None:
+        raise Damaged(
+            "the session has no entries: it was made and never begun",
+            place=f"session {session}",
+            remedy="Nothing is lost: begin it, or leave it",
+        )
     if head is None:
-        what = "the session has no entries" if last is None else "the head says there is no entry"
+        what = "the head says there is no entry"
         raise NotWhole(what, session=session, entry=0, good=good)
     if last is None or last.seq < head.seq:
         have = "none" if last is None else str(last.seq)

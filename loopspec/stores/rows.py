@@ -250,6 +250,12 @@ def release(conn: Connection, session: str, token: int) -> None:
     conn.execute("UPDATE leases SET holder = '' WHERE session = ? AND token = ?", (key, token))
 
 
+def unhold(conn: Connection) -> None:
+    """Empty every lease of its holder: a copy's sessions are driven by nobody."""
+    if conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'leases'").fetchone():
+        conn.execute("UPDATE leases SET holder = ''")
+
+
 def put_blob(conn: Connection, digest: str, data: bytes) -> None:
     """Insert a blob unless it is there; one whose bytes were damaged is healed."""
     conn.execute(

@@ -107,6 +107,7 @@ class SqliteStore(Reads):
                 copy = _connect(f"{file.absolute().as_uri()}?mode=rw")
                 try:
                     conn.backup(copy)
+                    rows.unhold(copy)
                 finally:
                     copy.close()
                 os.fsync(descriptor)

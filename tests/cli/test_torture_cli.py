@@ -60,7 +60,7 @@ def test_a_case_that_is_not_reached_is_a_difference_with_the_way_to_see_it_again
         "entry.after-write#99: killed (SIGKILL) at entry.after-write#99\n"
         "  the point: expected to be reached again, found not reached, 3 times\n"
         f"  kept: {kept / 'case-3'}\n"
-        f"  again: loopspec torture {spec} --only 'entry.after-write#99'\n"
+        f"  again: loopspec torture {spec} --scratch {scratch} --only 'entry.after-write#99'\n"
     )
 
 

@@ -213,10 +213,13 @@ def test_a_session_that_was_made_and_never_begun_is_taken_over(tmp_path: Path) -
     place = Place(tmp_path)
     store = SqliteStore(place.store)
     store.create("s1", "small", 1)
-    with pytest.raises(Damaged, match=r"made and never begun.*loopspec run SPEC --session s1"):
+    with pytest.raises(Damaged, match=r"never begun.*spec of `small`: loopspec run SPEC --session s1"):
         Session.load(store, "s1", SystemClock(), redactor())
     with pytest.raises(NotFound, match="no session `last`"):
         resolve_session(store, "last")
+    other = small(place, {"reply": "Done."}, loop=LOOP.replace("name: small", "name: other"))
+    with pytest.raises(Conflict, match="exists already"):  # its list would tell another name for ever
+        asyncio.run(begin(place, other, store, Nobody(), registry()))
     spec = small(place, {"reply": "Done."})
     asyncio.run(begin(place, spec, store, Nobody(), registry()))
     assert resolve_session(store, "last") == "s1"

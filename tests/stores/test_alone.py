@@ -61,7 +61,7 @@ def test_a_quick_disk_is_waited_for_here_and_a_slow_one_by_the_writer(watched: W
     assert watched.append(alone=False) == "writer"
     watched.quick()
     watched.hold = 2 * QUICK
-    assert watched.append() == "here"  # nobody could know; the next one does
+    watched.append()  # nobody could know before; after it everybody does
     assert watched.append() == "writer"
     watched.hold = 0.0
     assert watched.append() == "writer"

@@ -16,10 +16,11 @@ class Shown:
     config: dict[str, Any] = field(default_factory=dict)
     people: People | None = None
     texts: list[str] = field(default_factory=list)
+    call: str = "call-1"
 
     @property
     def context(self) -> ToolContext:
-        return ToolContext(self.workdir, self.texts.append, self.config, self.people, "call-1")
+        return ToolContext(self.workdir, self.texts.append, self.config, self.people, self.call)
 
     def run(self, tool: Tool, **args: Any) -> str:
         return asyncio.run(self.arun(tool, **args))

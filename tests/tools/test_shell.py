@@ -193,6 +193,7 @@ def test_cancelling_ends_the_tree_and_keeps_what_was_said(shown: Shown) -> None:
 
 
 def test_cancelling_at_once_leaves_nothing(shown: Shown) -> None:
+    shown.call = "call-at-once"  # other tests run beside this one
     async def story() -> None:
         for ticks in range(6):
             task = asyncio.ensure_future(shown.arun(RUN, command="touch begun; sleep 600"))
@@ -203,7 +204,7 @@ def test_cancelling_at_once_leaves_nothing(shown: Shown) -> None:
                 await task
 
     asyncio.run(story())
-    found = [p for p in psutil.process_iter() if _call_of(p).startswith("call-1:")]
+    found = [p for p in psutil.process_iter() if _call_of(p).startswith("call-at-once:")]
     assert found == []
 
 
