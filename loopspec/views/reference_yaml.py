@@ -66,4 +66,10 @@ def _text(text: str) -> str:
         return text
     if '"' in text and "'" not in text and text.isprintable():
         return f"'{text}'"
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    whole = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else _escape(ord(c)) for c in whole)
+
+
+def _escape(code: int) -> str:
+    """A character that YAML refuses or nobody sees, as YAML writes it between double quotes."""
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

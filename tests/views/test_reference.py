@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loopspec.cli.generated import shipped_registry, stored
@@ -294,6 +294,10 @@ PLAIN = st.recursive(
 )
 
 
+@settings(deadline=None)
+@example("\ufeff")
+@example("\xa0\U00010000")
+@example("\U000e0001\x7f\x85")
 @given(PLAIN)
 def test_what_is_written_as_yaml_reads_back_as_the_same(data: Any) -> None:
     for text in (block({"a": data}), "a: " + flow(data)):
