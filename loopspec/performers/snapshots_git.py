@@ -169,7 +169,9 @@ class GitSnapshots:
         reach("boundary.commits")
         commit = self._run(["commit-tree", top], message).decode().strip()
         reach("boundary.names")
-        self._run(["update-ref", f"refs/loopspec/{commit}", commit])
+        # A name nobody else uses: the same tree recorded twice in one second is the same commit, and a
+        # git that was killed while it named it leaves a lock on that name behind.
+        self._run(["update-ref", f"refs/loopspec/{commit}-{uuid.uuid4().hex[:12]}", commit])
         reach("boundary.recorded")
         return commit
 

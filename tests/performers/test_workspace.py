@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loopspec import points
 from loopspec.effects import CompactContext, RestoreBoundary, TakeBoundary
 from loopspec.errors import NotFound
 from loopspec.events import (
@@ -441,6 +442,34 @@ def test_leftovers_of_a_killed_process_do_no_harm(place: Place) -> None:
     ref = take(place)
     (place.workdir / "a").write_text("2")
     assert back(place, ref) == ["a"]
+
+
+def test_a_lock_left_by_a_killed_git_does_no_harm(place: Place) -> None:
+    fill(place.workdir)
+    take(place)
+    (shadow,) = (place.directory / "workspaces").iterdir()
+    locks: list[Path] = []
+
+    def lock_every_commit(name: str) -> None:
+        """As a `git update-ref` that was killed leaves them: also for the commit about to be named."""
+        if name == "boundary.names":
+            command = ["git", "cat-file", "--batch-check", "--batch-all-objects"]
+            out = subprocess.run(command, env={**os.environ, "GIT_DIR": str(shadow)}, capture_output=True)
+            for line in out.stdout.decode().splitlines():
+                commit, what, _ = line.split(" ")
+                if what == "commit":
+                    locks.append(shadow / "refs" / "loopspec" / f"{commit}.lock")
+                    locks[-1].parent.mkdir(parents=True, exist_ok=True)
+                    locks[-1].touch()
+
+    points.listen(lock_every_commit)
+    try:
+        ref = take(place, "s:2")
+    finally:
+        points.listen(None)
+    assert locks
+    (place.workdir / "more").write_text("x")
+    assert back(place, ref) == ["more"]
 
 
 def test_a_damaged_copy_is_noticed(place: Place) -> None:
