@@ -27,7 +27,7 @@ ONLY_IN = {
     "sqlite3": {"stores/sqlite.py", "stores/writer.py", "stores/common.py"},
     "diskcache": {"performers/reply_cache.py"},
 }
-ONLY_UNDER_CLI = {"click", "rich"}
+ONLY_UNDER_CLI = {"click", "rich", "prompt_toolkit"}
 
 
 def name(path: Path) -> str:
