@@ -72,18 +72,24 @@ def fork(body: Callable[[], bytes], log: Path, *, leader: bool = False) -> Child
     if pid:
         os.close(writer)
         return Child(pid, reader)
-    os.close(reader)
-    if leader:
-        os.setsid()
-    _answer(body, log, writer)
+    _answer(body, log, writer, reader, leader)
 
 
-def _answer(body: Callable[[], bytes], log: Path, writer: int) -> NoReturn:
-    """The child's whole life after the fork."""
+def _answer(
+    body: Callable[[], bytes], log: Path, writer: int, reader: int, leader: bool
+) -> NoReturn:
+    """The child's whole life after the fork.
+
+    Whatever fails here must not leave this function: above it stands the torturer's own code, which
+    would end the other children and clear the directory they work in.
+    """
     code = 70
-    for heard in (signal.SIGTERM, signal.SIGHUP):  # the torturer has its own way to hear them
-        signal.signal(heard, signal.SIG_DFL)
     try:
+        for heard in (signal.SIGTERM, signal.SIGHUP):  # the torturer has its own way to hear them
+            signal.signal(heard, signal.SIG_DFL)
+        os.close(reader)
+        if leader:
+            os.setsid()
         number = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for fd, target in ((nothing, 0), (number, 1), (number, 2)):
@@ -93,8 +99,10 @@ def _answer(body: Callable[[], bytes], log: Path, writer: int) -> NoReturn:
             data = data[os.write(writer, data) :]
         code = 0
     finally:
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            sys.stderr.flush()  # fails when its terminal has been closed
+        finally:
+            os._exit(code)
 
 
 def wait(child: Child, seconds: float) -> Over:
