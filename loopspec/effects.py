@@ -39,7 +39,7 @@ class DecideCalls(_Effect, frozen=True, tag="decide_calls"):
 
 
 class RunTool(_Effect, frozen=True, tag="run_tool"):
-    """Run one call. Its arguments stand in journal entry `seq`, proposal `index`."""
+    """Run one call. Its arguments stand in journal entry `seq`, of a reply in its proposal `index`."""
 
     call: str
     tool: str

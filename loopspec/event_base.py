@@ -22,6 +22,22 @@ class TokenUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cached_tokens: int = 0
     cost: int | None = None
 
+    def __bool__(self) -> bool:
+        """Whether anything was consumed."""
+        return bool(self.input_tokens or self.output_tokens or self.cost)
+
+    def plus(self, other: "TokenUsage") -> "TokenUsage":
+        """What both consumed. Where the price of one is unknown, that of the other still counts."""
+        if not (self and other):
+            return other or self
+        unknown = self.cost is None and other.cost is None
+        return TokenUsage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+            None if unknown else (self.cost or 0) + (other.cost or 0),
+        )
+
 
 class ProposedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A tool call as the model proposed it.
@@ -35,10 +51,16 @@ class ProposedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     problem: str = ""
 
 
-class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The gate's answer for one call: `allow`, `ask` or `deny`, the rule behind it and why."""
+class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The gate's answer for one call: `allow`, `ask` or `deny`, the rule behind it and why.
+
+    For a call that is asked, `paths` (below the work directory, links resolved) and `command` are what
+    it acts on, so that a person can grant it within limits; empty when that is too long to be kept.
+    """
 
     call: str
     answer: str
-    rule: str = ""
-    reason: str = ""
+    rule: str = always("")
+    reason: str = always("")
+    paths: tuple[str, ...] = ()
+    command: str = ""

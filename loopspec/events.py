@@ -8,6 +8,8 @@ Rules of this file:
 4. A *live* event goes straight to whoever watches and never reaches `step`.
 5. No floats: money is integer nano-USD, time integer microseconds, free JSON is JSON text, so that
    hashed bytes are the same everywhere.
+6. A field that joins an event which older journals hold is written only when it says something
+   (`omit_defaults`, and the older defaults behind `always`): so their entries go out again as they came.
 """
 
 from typing import Final, TypeAlias, get_args
@@ -25,6 +27,42 @@ from loopspec.event_base import (
 )
 from loopspec.event_base import (
     TokenUsage as TokenUsage,
+)
+from loopspec.event_base import (
+    always,
+)
+from loopspec.event_commands import (
+    ApprovalGiven as ApprovalGiven,
+)
+from loopspec.event_commands import (
+    BudgetExtended as BudgetExtended,
+)
+from loopspec.event_commands import (
+    Command as Command,
+)
+from loopspec.event_commands import (
+    CompactionRequested as CompactionRequested,
+)
+from loopspec.event_commands import (
+    ModelChosen as ModelChosen,
+)
+from loopspec.event_commands import (
+    RollbackChosen as RollbackChosen,
+)
+from loopspec.event_commands import (
+    UserCalled as UserCalled,
+)
+from loopspec.event_commands import (
+    UserInterrupted as UserInterrupted,
+)
+from loopspec.event_commands import (
+    UserMessage as UserMessage,
+)
+from loopspec.event_commands import (
+    UserResumed as UserResumed,
+)
+from loopspec.event_commands import (
+    UserWithdrew as UserWithdrew,
 )
 from loopspec.event_derived import (
     ApprovalDenied as ApprovalDenied,
@@ -87,53 +125,6 @@ from loopspec.event_live import (
     ToolOutput as ToolOutput,
 )
 
-# ---------------------------------------------------------------- commands
-
-
-class UserMessage(EventBase, frozen=True, tag="user.message"):
-    """A person (or program) said something. Never refused: unrouted it joins the inbox."""
-
-    text: str
-    tokens: int = 0
-
-
-class UserInterrupted(EventBase, frozen=True, tag="user.interrupted"):
-    """A person wants the work to stop now."""
-
-    reason: str = ""
-
-
-class UserResumed(EventBase, frozen=True, tag="user.resumed"):
-    """A person wants the work to go on."""
-
-
-class ApprovalGiven(EventBase, frozen=True, tag="approval.given"):
-    """A person's answer for one call that was asked or lost.
-
-    `answer`: `grant` or `deny` for an asked call; `done`, `rerun` or `abandon` for a lost one.
-    `scope`: `call` (this exact call) or `tool` (this tool for the rest of the session).
-    """
-
-    call: str
-    args_hash: str
-    answer: str
-    scope: str = "call"
-    reason: str = ""
-
-
-class BudgetExtended(EventBase, frozen=True, tag="budget.extended"):
-    """A person allows more: `amount` in the budget's own unit (turns, tokens, nano-USD, µs)."""
-
-    which: str
-    amount: int
-
-
-class RollbackChosen(EventBase, frozen=True, tag="rollback.chosen"):
-    """A person wants the workspace back at a boundary (empty: the newest)."""
-
-    boundary: str = ""
-
-
 # ---------------------------------------------------------------- facts
 
 
@@ -194,19 +185,28 @@ class EffectCancelled(EventBase, frozen=True, tag="effect.cancelled"):
     tokens: int = 0
 
 
-class EffectFailed(EventBase, frozen=True, tag="effect.failed"):
-    """A performer could not do its work at all. Gates read this as a denial."""
+class EffectFailed(EventBase, frozen=True, omit_defaults=True, tag="effect.failed"):
+    """A performer could not do its work at all. Gates read this as a denial.
+
+    `usage` is what the models it had asked until then have consumed.
+    """
 
     effect: str
     reason: str
+    usage: TokenUsage = TokenUsage()
 
 
-class EffectAnswered(EventBase, frozen=True, tag="effect.answered"):
-    """An ending of a plugin's own kind: `name` as its kind declares it, `data` as JSON text."""
+class EffectAnswered(EventBase, frozen=True, omit_defaults=True, tag="effect.answered"):
+    """An ending of a plugin's own kind: `name` as its kind declares it, `data` as JSON text.
+
+    `usage` is what the models it has asked consumed. What went through `World.ask` is counted by the
+    driver; a performer adds what it consumed by other ways.
+    """
 
     effect: str
     name: str
-    data: str = "{}"
+    data: str = always("{}")
+    usage: TokenUsage = TokenUsage()
 
 
 class ModelReplied(EventBase, frozen=True, tag="model.replied"):
@@ -324,9 +324,6 @@ class RollbackFailed(EventBase, frozen=True, tag="rollback.failed"):
     reason: str = ""
 
 
-Command: TypeAlias = (
-    UserMessage | UserInterrupted | UserResumed | ApprovalGiven | BudgetExtended | RollbackChosen
-)
 Answer: TypeAlias = (
     EffectLost
     | EffectCancelled

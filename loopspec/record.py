@@ -76,19 +76,34 @@ class AddPartial(_View, frozen=True, tag="partial"):
 
 
 class AddResult(_View, frozen=True, tag="result"):
-    """A call's result: this entry's `tool.answered`, or `text` when the step itself answers."""
+    """A call's result: this entry's `tool.answered`, or `text` when the step itself answers.
+
+    `note` comes before it: what a person made of the call's arguments.
+    """
 
     call: str
     tool: str
     text: str | None = None
     status: str = always("ok")
+    note: str = ""
+
+
+class AddOwn(_View, frozen=True, tag="own"):
+    """The result of a person's own call, as a message of theirs; `note` is the beginning of what they
+    ran."""
+
+    call: str
+    tool: str
+    text: str | None = None
+    status: str = always("ok")
+    note: str = ""
 
 
 class Replace(_View, frozen=True, tag="replace"):
     """Compaction: the items named in this entry's event leave the view, its summary stands in."""
 
 
-ViewOp: TypeAlias = AddUser | AddText | AddReply | AddPartial | AddResult | Replace
+ViewOp: TypeAlias = AddUser | AddText | AddReply | AddPartial | AddResult | AddOwn | Replace
 
 
 class Record(_Part, frozen=True):

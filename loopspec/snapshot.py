@@ -28,7 +28,11 @@ class Call(_Part, frozen=True):
 
     `status` is one of `proposed, allowed, asked, granted, denied, running, lost, answered`;
     `effect` is the tool's effect class (`read`, `write`, `irreversible`); `reason` says why it was
-    denied or lost; `seq` and `index` find the arguments in the journal.
+    denied or lost; `seq` and `index` are where it was proposed, and there its arguments stand, unless a
+    person changed them: then they stand in entry `edited` (-1: nobody did). `own`: it is a
+    own call it is (empty: the model's). `note` is told with the result: the beginning of what a person
+    ran, or of what they made of the arguments. `paths` and `command` are what an asked call acts on, as
+    the gate saw it.
     """
 
     id: str
@@ -40,13 +44,19 @@ class Call(_Part, frozen=True):
     effect: str = always("irreversible")
     rule: str = ""
     reason: str = ""
+    own: bool = False
+    edited: int = -1
+    note: str = ""
+    paths: tuple[str, ...] = ()
+    command: str = ""
 
 
 class Grant(_Part, frozen=True):
     """A widening of authority a person gave.
 
-    `scope` `call` binds to `args_hash` and is used once (`uses` 1); `tool` holds for the session
-    (`uses` -1). `expires` is UTC microseconds, 0 for never.
+    `scope` `call` binds to `args_hash` and is used once (`uses` 1). The others hold for the session
+    (`uses` -1): `exact` binds to `args_hash`, `limited` to the globs `paths` and `commands`, `tool` to
+    the tool alone. `expires` is UTC microseconds, 0 for never.
     """
 
     id: str
@@ -56,6 +66,8 @@ class Grant(_Part, frozen=True):
     approver: str = ""
     expires: int = 0
     uses: int = -1
+    paths: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
 
 
 class Usage(_Part, frozen=True):
@@ -103,7 +115,8 @@ class Activation(_Part, frozen=True):
     `phase`: `held` (waits for cancelled work to settle), `boundary` (waits for its rollback point),
     `running` (its effects are out, or it waits for an event), `retrying` (waits to try again),
     `ended`. `attempt` counts tries of the model on the current `rung` (0: the declared one, then its
-    fallbacks); `failures` counts all that failed.
+    fallbacks); `failures` counts all that failed. `own`: it is about a person's own call, and leaves
+    the model's calls as they stand.
     """
 
     kind: str
@@ -113,6 +126,7 @@ class Activation(_Part, frozen=True):
     attempt: int = 0
     rung: int = 0
     failures: int = 0
+    own: bool = False
 
 
 class Boundary(_Part, frozen=True):
@@ -142,6 +156,7 @@ class Snapshot(_Part, frozen=True):
     when each was entered (UTC µs). `kept_timers` are due times kept over a suspension.
     `compactions` counts since the last reply; `compacted` is the seq of the entry whose step did the
     newest `Replace` of the view (-1: none did). `chosen` is the boundary a person wants back.
+    `models` is what a person chose behind a declared model's name.
     `stuck` says why nothing can move (empty: it can). `spent` names the exhausted budget.
     """
 
@@ -170,6 +185,7 @@ class Snapshot(_Part, frozen=True):
     boundaries: tuple[Boundary, ...] = ()
     marks: dict[str, int] = {}
     chosen: str = ""
+    models: dict[str, str] = {}
     compactions: int = 0
     compacted: int = -1
     spent: str = ""

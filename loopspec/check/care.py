@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from loopspec.check.flow import Flow, Knot, Way
-from loopspec.governance.globs import matches_text
+from loopspec.machine.globs import matches_text
 from loopspec.machine.model import Authority, Budgets, Kind, Machine, State, ToolDecl
 from loopspec.spec.diagnose import Diagnostics, Located, listing, quote
 from loopspec.spec.parse import Draft
@@ -114,6 +114,13 @@ def _questions(found: Diagnostics, flow: Flow) -> None:
                 found.add("LS715", way.transition.place, fault, remedy)
     if not any(k.effect == "run_tool" for k in machine.kinds.values()):
         return
+    gates = any(k is not None and k.effect == "decide_calls" for k in map(machine.kind_of, flow.leaves))
+    for way in _after(flow, "model.replied", lambda k: k.effect == "call_model"):
+        past = [end for end in way.ends if (k := machine.kind_of(end)) and k.effect == "run_tool"]
+        if gates and past:
+            fault = f"the calls of {quote(way.start)} come to {quote(past[0])} past every gate"
+            remedy = "lead `model.replied` to a state with `kind: gate`"
+            found.add("LS713", way.transition.place, fault, remedy)
     runs = [*_after(flow, "gate.allowed", lambda k: k.effect == "decide_calls")]
     runs += _after(flow, "approval.granted", lambda k: k.rests == "approval")
     for way in runs:

@@ -7,9 +7,10 @@ Rules of this file:
 
 import json
 
-from loopspec.governance.globs import matches_text
+from loopspec.machine.globs import matches_text
 from loopspec.machine.guards import read_by
 from loopspec.machine.model import Action, Machine
+from loopspec.machine.named import models_of, templates_of
 from loopspec.machine.texts import reads_of
 from loopspec.spec.diagnose import Diagnostics, Located, quote
 from loopspec.spec.parse import Draft
@@ -21,7 +22,7 @@ def check_unused(found: Diagnostics, draft: Draft) -> None:
     """Report LS709."""
     machine = draft.machine
     states = machine.states.values()
-    models = {s.model for s in states}
+    models = {name for path in machine.states for name in models_of(machine, path)}
     for name, model in machine.models.items():
         if name not in models:
             _say(found, model.place, f"the model {quote(name)} is never called")
@@ -33,6 +34,9 @@ def check_unused(found: Diagnostics, draft: Draft) -> None:
     for name, tool in machine.tools.items():
         if name not in offered:
             _say(found, tool.place, f"the tool {quote(name)} is never offered to a model")
+    guided = machine.guidance
+    if guided is not None and not any("guidance" in _roots(text) for text in _all_texts(machine)):
+        _say(found, guided.place, "`guidance` is never read: no text says `{{ guidance }}`")
     _names(found, machine)
     rules = machine.authority
     for rule in (*rules.allow, *rules.ask, *rules.deny):
@@ -58,6 +62,17 @@ def _offered(machine: Machine) -> set[str]:
     return out
 
 
+def _all_texts(machine: Machine) -> list[str]:
+    """The prompts, and what actions say."""
+    actions = [a for t in machine.transitions for a in t.actions]
+    actions += [a for s in machine.states.values() for a in (*s.entry, *s.exit)]
+    return [*machine.prompts.values(), *(a.text for a in actions if a.do != "assign")]
+
+
+def _roots(text: str) -> set[str]:
+    return {root for root, _ in reads_of(text)}
+
+
 def _names(found: Diagnostics, machine: Machine) -> None:
     """Inputs and vars that nothing reads, and vars that nothing assigns."""
     actions = [a for t in machine.transitions for a in t.actions]
@@ -65,6 +80,8 @@ def _names(found: Diagnostics, machine: Machine) -> None:
     read = {pair for t in machine.transitions for pair in read_by(t.guard)}
     read |= {pair for action in actions for pair in _reads(action)}
     read |= {pair for text in machine.prompts.values() for pair in reads_of(text)}
+    templates = (text for path in machine.states for text in templates_of(machine, path))
+    read |= {pair for text in templates for pair in reads_of(text)}
     assigned = {a.name for a in actions if a.do == "assign"}
     for name, field in machine.inputs.items():
         if not {("inputs", name), ("inputs", "")} & read:

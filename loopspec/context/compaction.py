@@ -123,8 +123,8 @@ def _pinned(items: tuple[Item, ...], units: list[_Unit], pins: tuple[str, ...]) 
     A unit that waits for a result stays whether `open_calls` is pinned or not: the result would
     arrive without its call, and the model would never see it.
     """
-    said = [n for n, i in enumerate(items) if i.role in ("user", "note")]
-    asked = [n for n, i in enumerate(items) if i.role == "user"]
+    said = [n for n, i in enumerate(items) if i.role in ("user", "note") and not i.call]
+    asked = [n for n, i in enumerate(items) if i.role == "user" and not i.call]
     must = set(asked[-1:])
     if "task" in pins:
         must.update(said[:1])

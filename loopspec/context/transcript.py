@@ -22,7 +22,7 @@ from loopspec.events import (
     UserMessage,
 )
 from loopspec.journal.entry import Entry
-from loopspec.record import AddPartial, AddReply, AddResult, AddText, AddUser, Replace
+from loopspec.record import AddOwn, AddPartial, AddReply, AddResult, AddText, AddUser, Replace
 from loopspec.tokens import estimate as estimate
 
 GO_ON: Final = "Go on."
@@ -41,8 +41,9 @@ class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One message of the view.
 
     `id` is `seq.n` of the entry that added it. `role` is `user`, `note` (a text the spec said to the
-    model), `assistant`, `result` or `summary`. `partial` marks an unfinished reply. `blocks` is JSON
-    text of provider blocks, to be sent back verbatim. `tokens` is an estimate.
+    model), `assistant`, `result` or `summary`; a `user` item with a `call` tells what a person ran
+    themselves. `partial` marks an unfinished reply. `blocks` is JSON text of provider blocks, to be sent
+    back verbatim. `tokens` is an estimate.
     """
 
     id: str
@@ -94,7 +95,7 @@ def added(entry: Entry, key: str) -> Item | None:
 
 
 def _made(
-    key: str, entry: Entry, op: AddUser | AddText | AddReply | AddPartial | AddResult
+    key: str, entry: Entry, op: AddUser | AddText | AddReply | AddPartial | AddResult | AddOwn
 ) -> Item | None:
     """The item that a change of the view adds, None if there is nothing to show."""
     match op:
@@ -113,19 +114,44 @@ def _made(
             return Item(id=key, role="assistant", text=text, partial=True, tokens=estimate(text))
         case AddResult():
             return _result(key, entry, op)
+        case AddOwn():
+            return _own(key, entry, op)
         case _:
             assert_never(op)
 
 
 def _result(key: str, entry: Entry, op: AddResult) -> Item:
     """The item of a call's result: the tool's own answer, unless the step itself gave one."""
-    text, status = op.text or "", op.status
-    if op.text is None and isinstance(entry.event, ToolAnswered):
-        text, status = entry.event.output, entry.event.status
+    text, status = _outcome(entry, op)
+    if op.note:
+        text = f"{op.note}\n{text}"
     size = estimate(text)
     return Item(
         id=key, role="result", text=text, call=op.call, tool=op.tool, status=status, tokens=size
     )
+
+
+def _own(key: str, entry: Entry, op: AddOwn) -> Item:
+    """The item of a person's own call: a message of theirs, for the model never asked for it."""
+    text, status = _outcome(entry, op)
+    mark = "" if status == "ok" else f"[{status}] "
+    whole = f"I ran `{op.tool}` myself: {op.note}\n{mark}{text or '(no output)'}"
+    return Item(
+        id=key,
+        role="user",
+        text=whole,
+        call=op.call,
+        tool=op.tool,
+        status=status,
+        tokens=estimate(whole),
+    )
+
+
+def _outcome(entry: Entry, op: AddResult | AddOwn) -> tuple[str, str]:
+    """A call's result and its status: the step's own words, else the tool's."""
+    if op.text is None and isinstance(entry.event, ToolAnswered):
+        return entry.event.output, entry.event.status
+    return op.text or "", op.status
 
 
 def _reply(key: str, entry: Entry, calls: tuple[str, ...]) -> Item:

@@ -5,27 +5,27 @@ Rules of this file:
 2. A deny or ask rule matches as soon as one part of the call fits, an allow rule only if all of it
    does. Another deny rule never widens what may happen; another ask rule only where no rule named
    the call before: there a person now decides.
-3. A grant turns ask into allow. Nothing turns a deny into anything else.
+3. A grant turns ask into allow, and so does who makes a call of their own. Nothing turns a deny into
+   anything else.
 4. What is not as expected (an undeclared tool, a path that is not below the work directory) is
    denied.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from loopspec.events import Decision
-from loopspec.governance.globs import matches_path, matches_text
+from loopspec.machine.globs import OPERATORS, covers, matches_path, matches_text
+from loopspec.machine.grants import standing, target_of
 from loopspec.machine.model import Machine, Rule
 from loopspec.snapshot import Call, Grant
 
 CONFINEMENT: Final = "confinement"
 UNDECLARED: Final = "undeclared-tool"
 DEFAULT: Final = "default"
-
-# What lets one command line do a second thing: sequences, pipes, redirections, substitutions.
-_OPERATORS: Final = re.compile(r"[;&|`<>\n\r]|\$\(")
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,30 @@ def decide(
             return _deny(call, _name("deny", rule), rule.reason)
     for rule in envelope.ask:
         if _touches(rule, call.tool, target, runs_command):
-            name = _name("ask", rule)
-            grant = _tool_grant(grants, call.tool, at)
-            if grant is None:
-                return Decision(call=call.id, answer="ask", rule=name, reason=rule.reason)
-            by = f"grant {grant.id} over {name}"
-            return Decision(call=call.id, answer="allow", rule=by, reason=rule.reason)
+            return _asked(call, target, rule, grants, at)
     for rule in envelope.allow:
         if _covers(rule, call.tool, target, runs_command):
             return Decision(
                 call=call.id, answer="allow", rule=_name("allow", rule), reason=rule.reason
             )
     return _deny(call, DEFAULT, "no rule allows it")
+
+
+def _asked(
+    call: Call, target: Target, rule: Rule, grants: Mapping[str, Grant], at: int
+) -> Decision:
+    """What a rule that asks comes to: a question, unless a person has answered it already."""
+    name = _name("ask", rule)
+    if call.own:
+        by = f"{name}, answered by who called"
+        return Decision(call=call.id, answer="allow", rule=by, reason=rule.reason)
+    acting = msgspec.structs.replace(call, paths=target.paths, command=target.command)
+    grant = standing(grants, acting, at)
+    if grant is not None:
+        by = f"grant {grant.id} over {name}"
+        return Decision(call=call.id, answer="allow", rule=by, reason=rule.reason)
+    paths, command = target_of(target.paths, target.command)
+    return Decision(call.id, "ask", name, rule.reason, paths, command)
 
 
 def _deny(call: Call, rule: str, reason: str) -> Decision:
@@ -92,15 +104,6 @@ def _malformed(target: Target) -> str:
         if not path or "\0" in path or path.startswith("/") or ".." in path.split("/"):
             return f"the path {path!r} is not below the work directory"
     return ""
-
-
-def _tool_grant(grants: Mapping[str, Grant], tool: str, at: int) -> Grant | None:
-    """The living grant for the whole tool. One for a single call is not a rule's business."""
-    for grant in grants.values():
-        living = grant.uses != 0 and (not grant.expires or grant.expires > at)
-        if living and grant.scope == "tool" and grant.tool == tool:
-            return grant
-    return None
 
 
 def _names_tool(rule: Rule, tool: str) -> bool:
@@ -132,35 +135,11 @@ def _parts(command: str) -> tuple[str, ...]:
     `rm *` must also find `cd build && rm -rf .`. This is no parser: quoting or a script can hide a
     command from it, which is why what nobody allowed is denied.
     """
-    pieces = {piece.strip(" \t()") for piece in _OPERATORS.split(command)} - {""}
+    pieces = {piece.strip(" \t()") for piece in OPERATORS.split(command)} - {""}
     return (command, command.strip(), *sorted(pieces))
 
 
 def _covers(rule: Rule, tool: str, target: Target, runs_command: bool) -> bool:
     """Whether an allow rule matches: every path and the whole command, and there must be some."""
-    if not _names_tool(rule, tool):
-        return False
-    if rule.paths:
-        if not target.paths:
-            return False
-        if not all(any(matches_path(g, path) for g in rule.paths) for path in target.paths):
-            return False
-    if not rule.commands:
-        return True
-    return runs_command and any(
-        _allows_command(glob, target.command.strip()) for glob in rule.commands
-    )
-
-
-def _allows_command(glob: str, command: str) -> bool:
-    """Whether a glob of an allow rule covers a command line.
-
-    A wildcard never stands for a shell operator: `pytest*` must not allow `pytest; rm -rf /`, nor
-    `pytest* | tail*` allow `pytest | sh | tail`. So the command has exactly the operators that the
-    glob itself spells out, in the same order. Only the bare `*` says "any command whatever".
-    """
-    if glob == "*":
-        return True
-    if _OPERATORS.findall(glob) != _OPERATORS.findall(command):
-        return False
-    return matches_text(glob.strip(), command)
+    command = target.command if runs_command else None
+    return _names_tool(rule, tool) and covers(rule.paths, rule.commands, target.paths, command)

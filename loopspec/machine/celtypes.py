@@ -64,7 +64,7 @@ def _word(name: str, kind: Any) -> str:
         return "int"
     if "ProposedCall" in text:
         return "calls"
-    if text == "list[str]":
+    if text in ("list[str]", "tuple[str, ...]"):
         return "strings"
     return "json"
 

@@ -10,7 +10,7 @@ Rules of this file:
 import msgspec
 
 from loopspec.effects import Cancel, RunTool
-from loopspec.events import ErrorExecution, Raised, UserMessage
+from loopspec.events import ErrorExecution, Raised, UserCalled, UserMessage
 from loopspec.machine import ledger
 from loopspec.machine.chart import Chart, Illegal, Move, Overrun
 from loopspec.machine.draft import Draft, Queued, effect_order
@@ -164,6 +164,8 @@ def dispatch(engine: Engine, draft: Draft, queued: Queued) -> None:
         return
     if isinstance(queued.event, UserMessage):
         consume(draft, queued.event)
+    elif isinstance(queued.event, UserCalled):
+        ledger.enter(draft, queued.event)
     commit(draft, trial, move)
 
 

@@ -57,8 +57,8 @@ class Draft:
     __slots__ = (
         *("machine", "event", "old", "seq", "at", "awake", "configuration", "history", "entered"),
         *("vars", "usage", "extended", "activations", "pending", "timers", "kept_timers", "calls"),
-        *("grants", "inbox", "boundaries", "marks", "chosen", "compactions", "compacted", "spent"),
-        *("stuck", "fixed", "queue", "effects", "blobs", "taken", "guards", "raised", "said"),
+        *("grants", "inbox", "boundaries", "marks", "chosen", "models", "compactions", "compacted"),
+        *("spent", "stuck", "fixed", "queue", "effects", "blobs", "taken", "guards", "raised", "said"),
         *("marked", "view", "moved", "offered", "_n"),
     )
 
@@ -88,6 +88,7 @@ class Draft:
         self.boundaries = old.boundaries
         self.marks = old.marks
         self.chosen = old.chosen
+        self.models = old.models
         self.compactions = old.compactions
         self.compacted = old.compacted
         self.spent = old.spent
@@ -236,6 +237,7 @@ class Draft:
             boundaries=self.boundaries,
             marks=self.marks,
             chosen=self.chosen,
+            models=self.models,
             compactions=self.compactions,
             compacted=self.compacted,
             spent=self.spent,

@@ -3,7 +3,9 @@
 Rules of this file:
 1. Every call ends with exactly one result in the view; denied, expired, interrupted and lost are
    honest results, each with its own status so that the model can tell them apart.
-2. A granted call runs only while a grant for exactly its arguments (or its tool) lives.
+2. A granted call runs only while a grant that covers it lives (see `grants`).
+3. A person's own call goes alone: whatever is decided, asked or run for it leaves the model's calls as
+   they stand, and its result is a message of the person, never a result the model would look for.
 """
 
 from typing import Final
@@ -14,8 +16,8 @@ from loopspec.codec import args_hash
 from loopspec.effects import RunTool
 from loopspec.events import (
     ApprovalDenied,
-    ApprovalGiven,
     ApprovalGranted,
+    Decision,
     Event,
     GateAllowed,
     GateAsked,
@@ -24,12 +26,14 @@ from loopspec.events import (
     ModelReplied,
     ToolAnswered,
     ToolsSettled,
+    UserCalled,
 )
+from loopspec.machine import given, grants
 from loopspec.machine.celtypes import MAX_DEPTH, deep_arguments
 from loopspec.machine.draft import Draft
-from loopspec.machine.model import Machine
-from loopspec.record import AddReply, AddResult
-from loopspec.snapshot import Call, Grant, Snapshot
+from loopspec.machine.grants import grant_for as grant_for
+from loopspec.record import AddOwn, AddReply, AddResult
+from loopspec.snapshot import Call
 from loopspec.tokens import estimate
 
 PERSON: Final = "person"
@@ -70,10 +74,29 @@ def propose(draft: Draft, event: ModelReplied) -> None:
             answer(draft, call, problem, "error")
 
 
+def enter(draft: Draft, event: UserCalled) -> None:
+    """Enter a person's own call; those of theirs that were answered before leave the ledger."""
+    calls = {k: c for k, c in draft.calls.items() if not (c.own and c.status == "answered")}
+    declared = draft.machine.tools[event.tool]
+    call = Call(
+        id=f"c{draft.seq}_0",
+        tool=event.tool,
+        args_hash=args_hash(event.tool, event.args),
+        seq=draft.seq,
+        index=0,
+        effect=declared.effect,
+        own=True,
+        note=given.shown(declared, event.args),
+    )
+    draft.calls = {**calls, call.id: call}
+
+
 def answer(draft: Draft, call: Call, text: str | None, status: str) -> None:
     """Give a call its result: `text`, or what this entry's own event holds (None)."""
-    op = AddResult(call=call.id, tool=call.tool, text=text, status=status)
-    draft.view.append(op)
+    made = AddOwn if call.own else AddResult
+    draft.view.append(made(call.id, call.tool, text, status, call.note))
+    if call.note:
+        draft.add_context(estimate(call.note))
     if text is not None:
         draft.add_context(estimate(text))
     draft.set_call(call, status="answered", reason=status)
@@ -113,32 +136,18 @@ def merged(first: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*first, *more)))[-MAX_REMAINING:]
 
 
-def grant_for(grants: dict[str, Grant], call: Call, at: int) -> Grant | None:
-    """The living grant that covers a call: for exactly its arguments first, then for its tool."""
-    if not grants:
-        return None
-    ordered = sorted(grants.values(), key=lambda g: (len(g.id), g.id))  # by age: see effect_order
-    living = [g for g in ordered if g.tool == call.tool and g.uses != 0]
-    living = [g for g in living if not g.expires or g.expires > at]
-    for grant in living:
-        if grant.scope == "call" and grant.args_hash == call.args_hash:
-            return grant
-    return next((g for g in living if g.scope == "tool"), None)
-
-
-def decide(draft: Draft, event: GateDecided) -> None:
-    """Take the gate's answers; a call it did not answer, or answered oddly, is denied."""
+def decide(draft: Draft, event: GateDecided, about: tuple[str, ...]) -> None:
+    """Take the gate's answers about the calls it was asked about; one that it did not answer, or
+    answered oddly, is denied."""
     answers = {d.call: d for d in event.decisions}
-    for call in list(draft.calls.values()):
-        if call.status != "proposed":
-            continue
+    for call in _undecided(draft, about):
         found = answers.get(call.id)
         match found.answer if found else "missing":
             case "allow":
                 draft.set_call(call, status="allowed", rule=found.rule if found else "")
             case "ask":
                 assert found is not None
-                draft.set_call(call, status="asked", rule=found.rule, reason=found.reason)
+                _ask(draft, call, found)
             case "deny":
                 assert found is not None
                 draft.set_call(call, status="denied", rule=found.rule, reason=found.reason)
@@ -148,16 +157,37 @@ def decide(draft: Draft, event: GateDecided) -> None:
                 )
 
 
-def deny_all(draft: Draft, reason: str) -> None:
-    """The gate failed: nothing may run."""
-    for call in list(draft.calls.values()):
-        if call.status == "proposed":
-            draft.set_call(call, status="denied", rule=GATE_FAILED, reason=reason)
+def _ask(draft: Draft, call: Call, found: Decision) -> None:
+    """A person is asked about a call; who makes a call of their own has answered."""
+    if call.own:
+        draft.set_call(call, status="allowed", rule=f"{found.rule}, answered by who called")
+        return
+    paths, command = grants.target_of(tuple(found.paths), found.command)
+    draft.set_call(
+        call,
+        status="asked",
+        rule=found.rule,
+        reason=found.reason,
+        paths=paths,
+        command=command,
+    )
 
 
-def gate_ending(draft: Draft) -> Event:
-    """How a gate ends, by the ledger."""
-    count = _counts(draft)
+def deny_all(draft: Draft, reason: str, about: tuple[str, ...]) -> None:
+    """The gate failed: nothing it was asked about may run."""
+    for call in _undecided(draft, about):
+        draft.set_call(call, status="denied", rule=GATE_FAILED, reason=reason)
+
+
+def _undecided(draft: Draft, about: tuple[str, ...]) -> list[Call]:
+    """Those of these calls that are still proposed."""
+    found = (draft.calls.get(key) for key in about)
+    return [call for call in found if call is not None and call.status == "proposed"]
+
+
+def gate_ending(draft: Draft, own: bool) -> Event:
+    """How a gate ends, by the ledger: for a person's own calls (`own`) or the model's."""
+    count = _counts(draft, own)
     if count.get("asked"):
         return GateAsked(asked=count["asked"])
     allowed = count.get("allowed", 0) + count.get("granted", 0)
@@ -166,9 +196,9 @@ def gate_ending(draft: Draft) -> Event:
     return GateDenied(denied=count.get("denied", 0))
 
 
-def approval_ending(draft: Draft) -> Event | None:
+def approval_ending(draft: Draft, own: bool) -> Event | None:
     """How an approval ends, None while a call still waits for a person."""
-    count = _counts(draft)
+    count = _counts(draft, own)
     if count.get("asked") or count.get("lost"):
         return None
     runnable = count.get("allowed", 0) + count.get("granted", 0)
@@ -177,53 +207,18 @@ def approval_ending(draft: Draft) -> Event | None:
     return ApprovalDenied(denied=count.get("denied", 0))
 
 
-def _counts(draft: Draft) -> dict[str, int]:
+def _counts(draft: Draft, own: bool) -> dict[str, int]:
     """How many calls have each status."""
     out: dict[str, int] = {}
     for call in draft.calls.values():
-        out[call.status] = out.get(call.status, 0) + 1
+        if call.own is own:
+            out[call.status] = out.get(call.status, 0) + 1
     return out
 
 
-def approve(draft: Draft, event: ApprovalGiven, by: str) -> None:
-    """Take a person's answer for one call; the command has been accepted already."""
-    call = draft.calls[event.call]
-    match event.answer:
-        case "grant" | "rerun":
-            key = f"g{draft.seq}"
-            whole_tool = event.scope == "tool" and event.answer == "grant"
-            if whole_tool:  # the new one says all that an older one for this tool could
-                draft.grants = {
-                    k: g
-                    for k, g in draft.grants.items()
-                    if (g.scope, g.tool) != ("tool", call.tool)
-                }
-            given = Grant(
-                id=key,
-                scope="tool" if whole_tool else "call",
-                tool=call.tool,
-                args_hash="" if whole_tool else call.args_hash,
-                approver=by,
-                uses=-1 if whole_tool else 1,
-            )
-            draft.grants = {**draft.grants, key: given}
-            draft.set_call(call, status="granted", rule=PERSON, reason=event.reason)
-            if whole_tool:
-                _widen(draft, call.tool)
-        case "deny":
-            draft.set_call(call, status="denied", rule=PERSON, reason=event.reason)
-        case "done":
-            answer(draft, call, "A person confirms that this call was completed.", "ok")
-        case _:
-            text = "Given up: nobody knows whether this call took effect. Check before repeating it."
-            answer(draft, call, text, "lost")
-
-
-def _widen(draft: Draft, tool: str) -> None:
-    """A grant for a tool answers its other asked calls too."""
-    for call in list(draft.calls.values()):
-        if call.tool == tool and call.status == "asked":
-            draft.set_call(call, status="granted", rule=PERSON)
+def has_own(draft: Draft, *statuses: str) -> bool:
+    """Whether a person's own call has one of these statuses."""
+    return any(call.own and call.status in statuses for call in draft.calls.values())
 
 
 def in_order(draft: Draft) -> list[Call]:
@@ -234,10 +229,13 @@ def in_order(draft: Draft) -> list[Call]:
     return calls
 
 
-def runnable(draft: Draft) -> list[Call]:
-    """Calls that may run now, in order; a granted call without a living grant is denied here."""
+def runnable(draft: Draft, own: bool) -> list[Call]:
+    """Calls that may run now, in order: a person's own (`own`) or the model's. A granted call without a
+    living grant is denied here."""
     out: list[Call] = []
     for call in in_order(draft):
+        if call.own is not own:
+            continue
         if call.status == "granted" and grant_for(draft.grants, call, draft.at) is None:
             draft.set_call(
                 call, status="denied", rule=PERSON, reason="the approval does not cover it any more"
@@ -247,20 +245,20 @@ def runnable(draft: Draft) -> list[Call]:
     return out
 
 
-def unsettled(draft: Draft) -> bool:
+def unsettled(draft: Draft, own: bool) -> bool:
     """Whether a call was lost while nobody was asked (cancelled, then lost): the spec routes it.
 
     Calls that may be run again anyway are not asked about; their result will say that they are lost.
     """
     tools = draft.machine.tools
-    lost = [c.tool for c in draft.calls.values() if c.status == "lost"]
+    lost = [c.tool for c in draft.calls.values() if c.status == "lost" and c.own is own]
     return any(tool not in tools or tools[tool].after_crash != "rerun" for tool in lost)
 
 
-def run_next(draft: Draft, state: str) -> bool:
+def run_next(draft: Draft, state: str, own: bool) -> bool:
     """Emit the next calls: neighbouring reads together, a write alone. False if none is left."""
     batch: list[Call] = []
-    for call in runnable(draft):
+    for call in runnable(draft, own):
         if batch and call.effect != "read":
             break
         batch.append(call)
@@ -275,8 +273,8 @@ def run_next(draft: Draft, state: str) -> bool:
                 call=call.id,
                 tool=call.tool,
                 args_hash=call.args_hash,
-                seq=call.seq,
-                index=call.index,
+                seq=call.seq if call.edited < 0 else call.edited,
+                index=call.index if call.edited < 0 else 0,
             )
         )
     return bool(batch)
@@ -288,11 +286,23 @@ def unrun(draft: Draft, call: Call) -> None:
     draft.set_call(call, status="granted" if granted else "allowed")
 
 
-def tools_ending(draft: Draft) -> ToolsSettled:
+def tools_ending(draft: Draft, own: bool) -> ToolsSettled:
     """How the tools ended."""
-    results = [c.reason for c in draft.calls.values() if c.status == "answered"]
+    calls = draft.calls.values()
+    results = [c.reason for c in calls if c.status == "answered" and c.own is own]
     ok = sum(r == "ok" for r in results)
     return ToolsSettled(ok=ok, failed=len(results) - ok)
+
+
+def close_own(draft: Draft, *statuses: str) -> None:
+    """Nobody works on a person's own calls any more: those with these statuses (none: all that have no
+    result and do not run) get their honest result."""
+    for call in in_order(draft):
+        if not call.own or call.status in ("answered", "running"):
+            continue
+        if not statuses or call.status in statuses:
+            text, status = _closing(call)
+            answer(draft, call, text, status)
 
 
 def close(draft: Draft) -> None:
@@ -326,25 +336,3 @@ def _closing(call: Call) -> tuple[str, str]:
             return "Interrupted: nobody knows whether this call took effect.", "lost"
         case _:
             return "Not run: the work was interrupted before this call.", "interrupted"
-
-
-def refusal(machine: Machine, snapshot: Snapshot, event: ApprovalGiven) -> str:
-    """Why an answer to a call cannot be taken, empty if it can."""
-    call = snapshot.calls.get(event.call)
-    if call is None or call.status not in ("asked", "lost"):
-        waiting = [c.id for c in snapshot.calls.values() if c.status in ("asked", "lost")]
-        return f"no call `{event.call}` waits for an answer; waiting: {', '.join(waiting) or 'none'}"
-    if event.args_hash != call.args_hash:
-        return f"the arguments of `{call.id}` are not the ones that were approved"
-    wanted = ("grant", "deny") if call.status == "asked" else ("done", "rerun", "abandon")
-    if event.answer not in wanted:
-        return f"`{event.answer}` is no answer for a call that is {call.status}; use {', '.join(wanted)}"
-    if event.scope not in ("call", "tool"):
-        return f"`{event.scope}` is no scope; use call or tool"
-    return "" if asking(machine, snapshot) else "no approval state is active"
-
-
-def asking(machine: Machine, snapshot: Snapshot) -> bool:
-    """Whether a state that takes a person's answers is active."""
-    active = (machine.kind_of(p) for p in snapshot.activations)
-    return any(k is not None and k.rests == "approval" for k in active)

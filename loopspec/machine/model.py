@@ -124,8 +124,11 @@ class Kind(_Part, frozen=True):
     `suspended` or empty). `takes_inbox`: takes the oldest waiting message on entry. `timer`: the
     configuration key that holds a duration after which `wait.over` is raised. `schema` is the JSON
     Schema (text) of its configuration keys; a text of the format `duration`, `size` or `usd` is written
-    as in the language and compiled to microseconds, bytes or nano-USD. `conversation`: reads or writes
-    the transcript.
+    as in the language and compiled to microseconds, bytes or nano-USD; one of the format `model` names a
+    declared model, which the performer may then ask (`World.ask`) while budgets allow; one of the format
+    `template` is Jinja2, rendered when a work of the plugin's own begins. A schema may declare `model`,
+    `prompt` or `tools`, which are loopspec's in other kinds. `conversation`: it uses the transcript.
+    `repeatable`: after a crash the work is begun again; else it is claimed before, and lost.
     """
 
     name: str
@@ -206,6 +209,21 @@ class Authority(_Part, frozen=True):
     deny: tuple[Rule, ...] = ()
 
 
+class Guidance(_Part, frozen=True):
+    """What the people of a repository tell every agent (`AGENTS.md`); prompts read it as `guidance`.
+
+    `files` are the names looked for in the work directory and above it, `max_bytes` the most that all
+    together may hold. `text` is what was found at the start of the session and `found` where, relative
+    to the work directory: a session keeps the guidance it began with.
+    """
+
+    files: tuple[str, ...] = ("AGENTS.md",)
+    max_bytes: int = 32_000
+    text: str = ""
+    found: tuple[str, ...] = ()
+    place: Place = Place()
+
+
 class Budgets(_Part, frozen=True):
     """What a session may consume; None is unlimited. `usd` in nano-USD, `elapsed` in µs awake."""
 
@@ -252,6 +270,7 @@ class Machine(_Part, frozen=True, dict=True):
     budgets: Budgets = Budgets()
     context: ContextRules = ContextRules()
     authority: Authority = Authority()
+    guidance: Guidance | None = None
     description: str = ""
     file: str = ""
     format: int = FORMAT

@@ -11,12 +11,12 @@ from typing import Final, NamedTuple
 from loopspec.codec import digest
 from loopspec.machine.draft import Draft
 from loopspec.machine.texts import reads_of, render
-from loopspec.machine.values import Values, inputs_of, session_of
+from loopspec.machine.values import Values, guidance_of, inputs_of, session_of
 from loopspec.tokens import estimate
 
 MAX_KEPT: Final = 64
 """Prompts kept, the newest of each source: more than the loops of a process have."""
-_LASTING: Final = frozenset({"inputs", "vars", "session"})
+_LASTING: Final = frozenset({"inputs", "vars", "session", "guidance"})
 """What most steps leave as it is; `usage` changes with every reply."""
 
 
@@ -33,7 +33,7 @@ _KEPT: dict[str, tuple[tuple[object, ...], object, Prompt]] = {}
 
 def prompt_of(source: str, draft: Draft) -> Prompt:
     """The prompt `source` with its names filled in; raises `TextError`."""
-    key = (inputs_of(draft), *session_of(draft))
+    key = (inputs_of(draft), *session_of(draft), guidance_of(draft))
     kept = _KEPT.get(source)
     # Vars are compared by identity: whoever assigns one puts another mapping in their place.
     if kept is not None and kept[1] is draft.vars and kept[0] == key:

@@ -30,6 +30,7 @@ from loopspec.events import (
     BoundaryFailed,
     BoundaryTaken,
     BudgetExtended,
+    CompactionRequested,
     ContextCompacted,
     ContextStuck,
     EffectAnswered,
@@ -41,6 +42,7 @@ from loopspec.events import (
     HostSuspended,
     HostWoke,
     Kept,
+    ModelChosen,
     ModelOverflowed,
     ModelReplied,
     RollbackChosen,
@@ -51,12 +53,14 @@ from loopspec.events import (
     TimerFired,
     TokenUsage,
     ToolAnswered,
+    UserCalled,
     UserInterrupted,
     UserMessage,
     UserResumed,
+    UserWithdrew,
     name_of,
 )
-from loopspec.machine import ledger
+from loopspec.machine import approving, ledger
 from loopspec.machine.draft import ELAPSED, Draft, begin
 from loopspec.machine.work import activation, misfit, retry_or_fail, timer_fired
 from loopspec.record import AddPartial, Replace
@@ -89,7 +93,10 @@ def reduce(draft: Draft, event: Kept, by: str) -> None:
                 return
             pending = draft.own_pending().pop(event.effect)
             if fault := misfit(pending.effect, event):
-                event = EffectFailed(effect=event.effect, reason=fault)
+                used = getattr(event, "usage", TokenUsage())
+                event = EffectFailed(effect=event.effect, reason=fault, usage=used)
+            if isinstance(event, AttemptFailed | EffectAnswered | EffectCancelled | EffectFailed):
+                spend(draft, event.usage, turns=0)  # a reply counts a turn, too: see `_replied`
             if pending.status == "cancelling":
                 _settled(draft, event, pending.effect)
             else:
@@ -97,16 +104,29 @@ def reduce(draft: Draft, event: Kept, by: str) -> None:
         case SessionStarted():
             if draft.old.seq < 0:
                 begin(draft, event)
-        case UserMessage() | UserInterrupted() | UserResumed() | HostSuspended() | HostWoke():
+        case (
+            UserMessage()
+            | UserInterrupted()
+            | UserResumed()
+            | CompactionRequested()
+            | HostSuspended()
+            | HostWoke()
+        ):
             draft.push(name_of(event), event)
+        case UserCalled():  # it enters the ledger when a transition takes it
+            draft.push(name_of(event), event)
+        case UserWithdrew():
+            draft.inbox = tuple(w for w in draft.inbox if w.seq != event.message)
         case RollbackChosen():
             draft.chosen = event.boundary or draft.boundaries[-1].id
             draft.push(name_of(event), event)
         case ApprovalGiven():
-            ledger.approve(draft, event, by)
+            approving.approve(draft, event, by)
             _approval_settled(draft)
         case BudgetExtended():
             _budget_extended(draft, event)
+        case ModelChosen():
+            _model_chosen(draft, event)
         case TimerFired():
             timer_fired(draft, event)
         case EffectClaimed():
@@ -128,14 +148,23 @@ def _budget_extended(draft: Draft, event: BudgetExtended) -> None:
     draft.push(name_of(event), event)
 
 
+def _model_chosen(draft: Draft, event: ModelChosen) -> None:
+    """Another model behind a declared name; a call that is out is left alone."""
+    others = {name: use for name, use in draft.models.items() if name != event.model}
+    draft.models = {**others, event.model: event.use} if event.use else others
+    windows = draft.fixed.get("windows", draft.old.windows)
+    draft.fixed["windows"] = {**windows, event.model: event.window}
+    draft.push(name_of(event), event)
+
+
 def _approval_settled(draft: Draft) -> None:
     """End every approval state that has nothing left to ask."""
-    ending = ledger.approval_ending(draft)
-    if ending is None:
-        return
     for path in draft.active():
         kind, act = draft.machine.kind_of(path), draft.activations[path]
-        if kind is not None and kind.rests == "approval" and act.phase == "running":
+        if kind is None or kind.rests != "approval" or act.phase != "running":
+            continue
+        ending = ledger.approval_ending(draft, act.own)
+        if ending is not None:
             activation(draft, path, phase="ended")
             draft.push(name_of(ending), ending, path, ending=True)
 
@@ -181,12 +210,10 @@ def _settled(draft: Draft, event: Answer, effect: Effect) -> None:
         case ModelReplied():
             _replied(draft, event)
         case AttemptFailed():
-            spend(draft, event.usage, turns=0)
             _keep_partial(draft, event.partial)
         case ToolAnswered():
             ledger.settle_tool(draft, event)
         case EffectCancelled():
-            spend(draft, event.usage, turns=0)
             if isinstance(effect, RunTool):
                 _tool_cancelled(draft, event, effect)
             elif isinstance(effect, CallModel):
@@ -239,10 +266,10 @@ def _answered(draft: Draft, event: Answer, pending: Pending) -> None:
             activation(draft, state, phase="ended")
             draft.push(name_of(event), event, state, ending=True)
         case AttemptFailed():
-            spend(draft, event.usage, turns=0)
             retry_or_fail(draft, event, state)
         case GateDecided():
-            ledger.decide(draft, event)
+            assert isinstance(effect, DecideCalls)
+            ledger.decide(draft, event, effect.calls)
             _gate_ends(draft, state)
         case ToolAnswered():
             ledger.settle_tool(draft, event)
@@ -290,7 +317,6 @@ def _answered(draft: Draft, event: Answer, pending: Pending) -> None:
             draft.push(name_of(event), event, state, ending=True)
         case EffectCancelled():
             # Nobody asked for it: the performer gave up by itself. Treated as a failure.
-            spend(draft, event.usage, turns=0)
             reason = "the work was cancelled from outside"
             _failed(draft, EffectFailed(effect=event.effect, reason=reason), effect)
         case EffectFailed():
@@ -314,8 +340,11 @@ def _rolled_back(draft: Draft, boundary: str) -> None:
 
 
 def _gate_ends(draft: Draft, state: str) -> None:
-    """Queue the gate's ending."""
-    ending = ledger.gate_ending(draft)
+    """Queue the gate's ending; of a person's own calls, those that were denied are answered now."""
+    own = draft.activations[state].own
+    ending = ledger.gate_ending(draft, own)
+    if own:
+        ledger.close_own(draft, "denied")
     activation(draft, state, phase="ended")
     draft.push(name_of(ending), ending, state, ending=True)
 
@@ -338,7 +367,7 @@ def _failed(draft: Draft, event: EffectFailed, effect: Effect) -> None:
             retry_or_fail(draft, failed, state)
             return
         case DecideCalls():
-            ledger.deny_all(draft, reason)
+            ledger.deny_all(draft, reason, effect.calls)
             _gate_ends(draft, state)
             return
         case RunTool():

@@ -2,7 +2,7 @@
 
 Rules of this file:
 1. `a.b` means exactly that event, `a.*` all below `a`, `*` all but `after` and `done.state`.
-2. Facts that the core digests itself are routed by nobody.
+2. What the core digests itself is routed by nobody.
 """
 
 from collections.abc import Iterable
@@ -19,13 +19,14 @@ SILENT: Final = frozenset(
         "timer.fired",
         "gate.decided",
         "approval.given",
+        "user.withdrew",
         "attempt.failed",
         "tool.answered",
         "boundary.taken",
         "effect.answered",
     }
 )
-"""Facts the core digests itself; specs route what follows from them instead."""
+"""What the core digests itself; specs route what follows from them instead."""
 
 
 def event_universe(machine: Machine) -> set[str]:

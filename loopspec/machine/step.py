@@ -20,19 +20,23 @@ from loopspec.events import (
     ApprovalGiven,
     BudgetExtended,
     Kept,
+    ModelChosen,
     RollbackChosen,
     SessionStarted,
     Stamped,
+    UserCalled,
     UserMessage,
+    UserWithdrew,
     name_of,
     tag_of,
 )
-from loopspec.machine import ledger
+from loopspec.machine import approving, given
 from loopspec.machine.chart import matches
 from loopspec.machine.dispatch import Engine, dispatch, finished, start
 from loopspec.machine.draft import Draft
 from loopspec.machine.model import Machine
 from loopspec.machine.reduce import reduce
+from loopspec.machine.routes import SILENT
 from loopspec.machine.work import BUDGETS, settle
 from loopspec.record import Record
 from loopspec.snapshot import Snapshot
@@ -123,17 +127,24 @@ def refusal(machine: Machine, snapshot: Snapshot, event: Kept) -> str:
         return "the session has finished"
     match event:
         case ApprovalGiven():
-            return ledger.refusal(machine, snapshot, event)
+            return approving.refusal(machine, snapshot, event)
         case BudgetExtended():
             if event.which not in BUDGETS:
                 return f"`{event.which}` is no budget; the budgets are {', '.join(BUDGETS)}"
             return "" if event.amount > 0 else "a budget can only be extended by more than nothing"
+        case ModelChosen():
+            return _model_refusal(machine, event)
         case RollbackChosen():
             ids = [b.id for b in snapshot.boundaries]
             if not ids:
                 return "there is no boundary to roll back to"
             if event.boundary and event.boundary not in ids:
                 return f"there is no boundary `{event.boundary}`; there are {', '.join(ids)}"
+        case UserWithdrew():
+            return _withdrawn(snapshot, event)
+        case UserCalled():
+            if fault := given.refusal(machine, event):
+                return fault
         case _:
             pass
     if name_of(event) in routable(machine, snapshot):
@@ -142,9 +153,29 @@ def refusal(machine: Machine, snapshot: Snapshot, event: Kept) -> str:
     return f"`{name_of(event)}` leads nowhere from `{where}`"
 
 
+def _model_refusal(machine: Machine, event: ModelChosen) -> str:
+    """Why a model cannot be chosen: the name must be declared, and a usd budget wants a known price."""
+    declared = machine.models.get(event.model)
+    if declared is None:
+        return f"the spec declares no model `{event.model}`; it has {', '.join(machine.models) or 'none'}"
+    limited = machine.budgets.usd is not None and declared.unpriced != "allow"
+    if event.use and limited and not event.priced:
+        return f"the price of {event.use} is unknown, so the usd budget could not be kept"
+    return ""
+
+
+def _withdrawn(snapshot: Snapshot, event: UserWithdrew) -> str:
+    """Why a message cannot be taken back, empty if it can."""
+    waiting = [w.seq for w in snapshot.inbox]
+    if event.message in waiting:
+        return ""
+    shown = ", ".join(map(str, waiting)) or "none"
+    return f"no message of entry {event.message} waits in the inbox; waiting: {shown}"
+
+
 def routable(machine: Machine, snapshot: Snapshot) -> set[str]:
     """Commands that an active state has a transition for (guards are not asked)."""
-    names = [tag_of(kind) for kind in COMMANDS]
+    names = [name for kind in COMMANDS if (name := tag_of(kind)) not in SILENT]
     out: set[str] = set()
     for path in snapshot.configuration:
         for number in machine.states[path].transitions:
@@ -158,9 +189,13 @@ def accepted(machine: Machine, snapshot: Snapshot) -> tuple[str, ...]:
     if finished(machine, snapshot):
         return ()
     out = routable(machine, snapshot) | {"user.message", "budget.extended"}
+    if machine.models:
+        out.add("model.chosen")
     if not snapshot.boundaries:
         out.discard("rollback.chosen")
+    if snapshot.inbox:
+        out.add("user.withdrew")
     waiting = any(c.status in ("asked", "lost") for c in snapshot.calls.values())
-    if waiting and ledger.asking(machine, snapshot):
+    if waiting and approving.asking(machine, snapshot):
         out.add("approval.given")
     return tuple(sorted(out))

@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 MAX_OUTPUT: Final = 200_000
 MAX_SOURCE: Final = 100_000
 MAX_FACTOR: Final = 1_000_000_000
-NAMES: Final = frozenset({"inputs", "vars", "usage", "session", "event"})
+NAMES: Final = frozenset({"inputs", "vars", "usage", "session", "event", "guidance"})
 SESSION: Final = ("id", "workdir", "name")
 """The fields of `session`."""
 _FILTERS: Final = (
@@ -216,6 +216,9 @@ def _no_name(name: str, names: Mapping[str, Collection[str]]) -> Wrong:
     if name == "event":
         fault = "`event` is not known here: no single event leads to this text"
         return Wrong(fault, "event", unknown=True)
+    if name == "guidance":
+        fault = "`guidance` is not known here: the spec has no key `guidance`"
+        return Wrong(fault, "guidance", unknown=True)
     below = tuple(f"{root}.{name}" for root, fields in names.items() if name in fields)
     fault = f"`{name}` is not known here; a text knows {', '.join(names)}"
     return Wrong(fault, name, below or tuple(names), unknown=True)

@@ -117,6 +117,12 @@ def inputs_of(draft: Draft) -> str:
     return found
 
 
+def guidance_of(draft: Draft) -> str:
+    """The guidance the session began with, empty without any."""
+    found = draft.machine.guidance
+    return found.text if found is not None else ""
+
+
 def session_of(draft: Draft) -> tuple[str, str, str]:
     """The session's id, its work directory, and the name of its spec."""
     old = draft.old
@@ -171,5 +177,6 @@ _ROOTS: Final[dict[str, Callable[[Values], Any]]] = {
     "vars": _vars,
     "usage": _usage,
     "session": _session,
+    "guidance": lambda values: guidance_of(values.draft),
     "event": _event,
 }

@@ -53,8 +53,10 @@ from loopspec.events import (
 from loopspec.machine import ledger
 from loopspec.machine.draft import ELAPSED, Draft
 from loopspec.machine.model import Kind, ModelDecl, State
+from loopspec.machine.named import asides, models_of, rendered
 from loopspec.machine.prompts import prompt_of
-from loopspec.machine.texts import TextError
+from loopspec.machine.texts import TextError, render
+from loopspec.machine.values import Values
 from loopspec.snapshot import Timer
 
 PPM: Final = 1_000_000
@@ -86,7 +88,7 @@ def misfit(effect: Effect, event: Kept) -> str:
     return ""
 
 
-def activation(draft: Draft, path: str, **changes: str | int) -> None:
+def activation(draft: Draft, path: str, **changes: str | int | bool) -> None:
     """Change what is known about an active state's kind (nothing, if the state was left)."""
     old = draft.activations.get(path)
     if old is not None:
@@ -112,6 +114,8 @@ def _start(draft: Draft, path: str) -> None:
     state = draft.machine.states[path]
     kind = draft.machine.kinds[state.kind]
     activation(draft, path, phase="running")
+    if kind.rests not in ("", "approval"):  # whoever waits here has left what was done for a call
+        ledger.close_own(draft)
     match kind.effect:
         case "":
             _wait(draft, state, kind)
@@ -126,9 +130,23 @@ def _start(draft: Draft, path: str) -> None:
         case "restore_boundary":
             _restore(draft, state)
         case _:
-            draft.emit(
-                Perform(id=draft.next_id(), state=path, kind=kind.name, config=state.config)
-            )
+            _perform(draft, state, kind)
+
+
+def _perform(draft: Draft, state: State, kind: Kind) -> None:
+    """Begin a plugin's own work; what can ask a model is stopped by a spent budget."""
+    path = state.path
+    if models_of(draft.machine, path) and _stopped_by_budget(draft, path):
+        return
+    try:
+        config = rendered(kind.schema, state.config, lambda text: render(text, Values(draft)))
+    except TextError as err:
+        fault = f"a text of `{path}` at {state.place}: {err}"
+        activation(draft, path, phase="ended")
+        raised = ErrorExecution(place=str(state.place), error=fault, event="")
+        draft.push(name_of(raised), raised, path)
+        return
+    draft.emit(Perform(id=draft.next_id(), state=path, kind=kind.name, config=config))
 
 
 def _wait(draft: Draft, state: State, kind: Kind) -> None:
@@ -139,7 +157,9 @@ def _wait(draft: Draft, state: State, kind: Kind) -> None:
         message = UserMessage(text=oldest.text, tokens=oldest.tokens)
         draft.push(name_of(message), message, state.path)
     if kind.rests == "approval":
-        ending = ledger.approval_ending(draft)
+        own = ledger.has_own(draft, "lost")
+        activation(draft, state.path, own=own)
+        ending = ledger.approval_ending(draft, own)
         if ending is not None:
             activation(draft, state.path, phase="ended")
             draft.push(name_of(ending), ending, state.path, ending=True)
@@ -201,7 +221,7 @@ def _call_model(draft: Draft, state: State) -> None:
     if _pressed(draft, decl, path, unseen):
         return
     act = draft.activations[path]
-    names = (decl.use, *decl.fallbacks)
+    names = rungs_of(draft, decl)
     draft.emit(
         CallModel(
             id=draft.next_id(),
@@ -215,10 +235,18 @@ def _call_model(draft: Draft, state: State) -> None:
     )
 
 
+def rungs_of(draft: Draft, decl: ModelDecl) -> tuple[str, ...]:
+    """The models behind a declared name: the one a person chose, else the declared one and its
+    fallbacks. Who chooses a model wants that one and no other."""
+    chosen = draft.models.get(decl.name)
+    return (chosen,) if chosen else (decl.use, *decl.fallbacks)
+
+
 def window_of(draft: Draft, decl: ModelDecl) -> int:
     """The window in tokens, 0 if nobody knows: the spec's word, else what the driver found."""
     windows = draft.fixed.get("windows", draft.old.windows)
-    return draft.machine.context.window or decl.window or int(windows.get(decl.name, 0))
+    declared = 0 if decl.name in draft.models else decl.window
+    return draft.machine.context.window or declared or int(windows.get(decl.name, 0))
 
 
 def _pressed(draft: Draft, decl: ModelDecl, path: str, unseen: int) -> bool:
@@ -239,11 +267,14 @@ def _pressed(draft: Draft, decl: ModelDecl, path: str, unseen: int) -> bool:
 
 def _decide(draft: Draft, state: State) -> None:
     """Put proposed calls before the gate; without any, the ledger says how it ends."""
-    proposed = tuple(c.id for c in ledger.in_order(draft) if c.status == "proposed")
-    if proposed:
+    own = ledger.has_own(draft, "proposed", "allowed", "granted")
+    activation(draft, state.path, own=own)
+    calls = [c for c in ledger.in_order(draft) if c.status == "proposed" and c.own is own]
+    if calls:
+        proposed = tuple(c.id for c in calls)
         draft.emit(DecideCalls(id=draft.next_id(), state=state.path, calls=proposed))
         return
-    ending = ledger.gate_ending(draft)
+    ending = ledger.gate_ending(draft, own)
     activation(draft, state.path, phase="ended")
     draft.push(name_of(ending), ending, state.path, ending=True)
 
@@ -251,18 +282,20 @@ def _decide(draft: Draft, state: State) -> None:
 def _run_tools(draft: Draft, state: State) -> None:
     """Run what may run, behind a boundary if anything writes."""
     path = state.path
-    if ledger.unsettled(draft):
+    own = draft.activations[path].own or ledger.has_own(draft, "allowed", "granted", "lost")
+    activation(draft, path, own=own)
+    if ledger.unsettled(draft, own):
         activation(draft, path, phase="ended")
         lost = EffectLost(effect="", reason="an earlier call is lost and nobody has answered for it")
         draft.push(name_of(lost), lost, path, ending=True)
         return
-    ready = ledger.runnable(draft)
+    ready = ledger.runnable(draft, own)
     if not ready:
-        ending = ledger.tools_ending(draft)
+        ending = ledger.tools_ending(draft, own)
         activation(draft, path, phase="ended")
         draft.push(name_of(ending), ending, path, ending=True)
         return
-    if _stopped_by_budget(draft, path):
+    if not own and _stopped_by_budget(draft, path):  # a person's own call is theirs to make
         return
     act = draft.activations[path]
     if state.boundary and not act.boundary and any(c.effect != "read" for c in ready):
@@ -271,14 +304,15 @@ def _run_tools(draft: Draft, state: State) -> None:
             TakeBoundary(id=draft.next_id(), state=path, boundary=f"b{draft.seq}")
         )
         return
-    ledger.run_next(draft, path)
+    ledger.run_next(draft, path, own)
 
 
 def _compact(draft: Draft, state: State) -> None:
     """Make the view smaller; each further time since the last reply aims at half as much."""
     if _stopped_by_budget(draft, state.path):
         return
-    windows = [w for m in draft.machine.models.values() if (w := window_of(draft, m))]
+    declared, others = draft.machine.models, asides(draft.machine)
+    windows = [w for n, m in declared.items() if n not in others and (w := window_of(draft, m))]
     size = min(windows) if windows else draft.usage.context
     target = size * draft.machine.context.target // PPM >> draft.compactions
     draft.emit(
@@ -332,7 +366,7 @@ def retry_or_fail(draft: Draft, event: AttemptFailed, path: str) -> None:
             purpose="retry",
         )
         draft.arm(timer)
-    elif act.rung < len(decl.fallbacks):
+    elif act.rung < len(rungs_of(draft, decl)) - 1:
         activation(
             draft, path, phase="held", attempt=0, rung=act.rung + 1, failures=failures
         )

@@ -71,6 +71,8 @@ def _names(job: Job, event: str | None) -> Mapping[str, Collection[str]]:
         "usage": tuple(USAGE_FIELDS),
         "session": texts.SESSION,
     }
+    if job.root.get("guidance") is not None:
+        names["guidance"] = ()
     if event is not None and (event in BY_NAME or event in job.foreign):
         names["event"] = tuple(event_fields(event, job.foreign))
     return names

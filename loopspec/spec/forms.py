@@ -15,6 +15,7 @@ NAME: Final = "[A-Za-z][A-Za-z0-9_-]{0,63}"
 VARIABLE: Final = "[A-Za-z_][A-Za-z0-9_]{0,63}"
 STATE: Final = "[a-z][a-z0-9_]{0,63}"
 EVENT: Final = r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*"
+FILE: Final = r"\.?[A-Za-z0-9_-][A-Za-z0-9_.-]*(/\.?[A-Za-z0-9_-][A-Za-z0-9_.-]*)*"
 DESCRIPTOR: Final = rf"\*|{EVENT}(\.\*)?"
 
 

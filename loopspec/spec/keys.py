@@ -9,6 +9,7 @@ Rules of this file:
 from typing import Final
 
 from loopspec.spec.forms import (
+    FILE,
     NAME,
     SLUG,
     Duration,
@@ -83,6 +84,12 @@ _TOP: Final = Table(
             '{"system": "Your task: {{ inputs.task }}"}',
         ),
         Key(
+            "guidance",
+            Record("guidance"),
+            "What a repository tells every agent (`AGENTS.md`); texts read it as `guidance`.",
+            '{"files": ["AGENTS.md"]}',
+        ),
+        Key(
             "budgets",
             Record("budgets"),
             "What one session may consume; a spent budget raises `budget.exhausted` before further work.",
@@ -149,6 +156,28 @@ _VAR: Final = Table(
     ),
 )
 
+_GUIDANCE: Final = Table(
+    "guidance",
+    "Files that tell agents how to work here, looked for when a session starts: in the work directory "
+    "and in each folder above it, up to the one that holds `.git`. The nearest stands last.",
+    (
+        Key(
+            "files",
+            Many(Text("the name of a file such as `AGENTS.md`", FILE), least=1),
+            "The names to look for; in one folder the first that is there counts.",
+            '["AGENTS.md", "CLAUDE.md"]',
+            default='["AGENTS.md"]',
+        ),
+        Key(
+            "max_bytes",
+            Whole(least=1, most=1_000_000, units=True),
+            "The most bytes all files may hold together; what is farther away is cut first.",
+            '"64k"',
+            default="32000",
+        ),
+        ACCEPT,
+    ),
+)
 _BUDGETS: Final = Table(
     "budgets",
     "What one session may consume; a missing key is no limit.",
@@ -242,6 +271,7 @@ TABLES: Final[dict[str, Table]] = {
         _INPUT,
         _VAR,
         *WORK_TABLES,
+        _GUIDANCE,
         _BUDGETS,
         _CONTEXT,
         _AUTHORITY,

@@ -7,13 +7,26 @@ Rules of this file:
 
 from typing import Final
 
-from loopspec.machine.model import Authority, Budgets, ContextRules, Rule
+from loopspec.machine.model import Authority, Budgets, ContextRules, Guidance, Rule
 from loopspec.spec import literals
 from loopspec.spec.diagnose import listing, nearest, quote
-from loopspec.spec.job import Job, entries, items, place, scalar, text, texts
+from loopspec.spec.job import Job, count, entries, items, place, scalar, text, texts
 from loopspec.spec.source import Node
 
 _WILD: Final = frozenset("*?[")
+
+
+def guidance(job: Job) -> Guidance | None:
+    """Which files guide the agent, None without the key."""
+    entry = job.root.entry("guidance")
+    if entry is None:
+        return None
+    default = Guidance()
+    return Guidance(
+        files=texts(entry.value, "files") or default.files,
+        max_bytes=count(entry.value, "max_bytes", default.max_bytes),
+        place=place(entry),
+    )
 
 
 def budgets(job: Job) -> Budgets:

@@ -122,6 +122,7 @@ def _compile(
         prompt_places=job.prompt_places,
         timers=job.timers,
         budgets=budgets,
+        guidance=limits.guidance(job),
         context=limits.context(job),
         authority=limits.authority(job),
         file=found.file,

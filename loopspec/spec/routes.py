@@ -10,19 +10,21 @@ from typing import Final
 
 from loopspec.events import BY_NAME, LIVE, tag_of
 from loopspec.machine.model import Budgets, Kind, State
+from loopspec.machine.named import MODEL, marked_texts
 from loopspec.spec.diagnose import nearest, quote
 from loopspec.spec.forms import DESCRIPTOR
 from loopspec.spec.job import Job
 from loopspec.spec.source import Entry
 from loopspec.spec.states import Raw
 
-# Facts the core digests itself: what a spec can route instead.
+# What the core digests itself: what a spec can route instead.
 INSTEAD: Final[dict[str, str]] = {
     "session.started": "use `entry` of the initial state",
     "effect.claimed": "remove it; route `effect.lost`",
     "effect.cancelled": "remove it; use `exit` of the state that is left",
     "timer.fired": "use `after`",
     "gate.decided": "route `gate.allowed`, `gate.asked` and `gate.denied`",
+    "user.withdrew": "remove it; it only takes a message out of the inbox",
     "approval.given": "route `approval.granted` and `approval.denied`",
     "attempt.failed": "route `model.failed`, raised after the last attempt",
     "tool.answered": "route `tools.settled`, raised after the last call",
@@ -99,7 +101,8 @@ def required_endings(job: Job, kind: Kind, state: State, budgets: Budgets) -> li
         wanted.append("boundary.failed")
     if kind.effect == "call_model":
         wanted.append("context.pressed")
-    if kind.effect in _BUDGETED and budgets != Budgets():
+    spends = kind.effect in _BUDGETED or bool(marked_texts(kind.schema, state.config, MODEL))
+    if spends and budgets != Budgets():
         wanted.append("budget.exhausted")
     return list(dict.fromkeys(wanted))
 

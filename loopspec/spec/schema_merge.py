@@ -14,7 +14,7 @@ from loopspec.machine.model import Kind
 from loopspec.spec import helpwords, literals
 from loopspec.spec.job import ToolInfo
 from loopspec.spec.keys import TABLES
-from loopspec.spec.statekeys import WORK_KEYS
+from loopspec.spec.statekeys import WORK_KEYS, keys_apart
 from loopspec.spec.states import FITS
 from loopspec.spec.typed import editable
 
@@ -92,7 +92,8 @@ def _kind_schema(kind: Kind) -> dict[str, Any]:
         }
     more = schema.pop("additionalProperties", True)
     schema.pop("type", None)
-    unfit = _none_of(key for key, effect in WORK_KEYS.items() if effect != kind.effect)
+    apart = keys_apart(kind.effect, schema)
+    unfit = _none_of(k for k, effect in WORK_KEYS.items() if effect != kind.effect and k not in apart)
     if more is False:
         return schema | {"properties": properties | unfit}
     return schema | {

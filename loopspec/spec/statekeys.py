@@ -3,7 +3,8 @@
 Rules of this file: those of `keys`, which joins these tables with its own.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from loopspec.spec.forms import (
     DESCRIPTOR,
@@ -174,7 +175,15 @@ WORK_KEYS: Final = {
     "tools": "call_model",
     "boundary": "run_tool",
 }
-"""Keys that only a kind with this effect has."""
+"""Keys that only a kind with this effect has, unless another kind's own schema declares them."""
+
+
+def keys_apart(effect: str, schema: Mapping[str, Any]) -> frozenset[str]:
+    """The keys of work that a kind has as keys of its own: its schema (of its configuration) declares
+    them, and its effect does not bring them."""
+    own = schema.get("properties", {})
+    return frozenset(key for key, brings in WORK_KEYS.items() if key in own and brings != effect)
+
 
 _TRANSITION_KEYS: Final = (
     Key(

@@ -15,20 +15,24 @@ from msgspec.structs import replace as put
 
 from loopspec.codec import canonical_json
 from loopspec.machine.model import Kind, State
+from loopspec.machine.named import MODEL, TEMPLATE
 from loopspec.spec import literals
 from loopspec.spec.declare import declared_names
 from loopspec.spec.diagnose import listing, nearest, quote
+from loopspec.spec.expressions import check_text
 from loopspec.spec.job import Job, flag, items, place, scalar, text
 from loopspec.spec.keys import TABLES
 from loopspec.spec.shape import unknown_key
 from loopspec.spec.source import Entry, Node
-from loopspec.spec.statekeys import WORK_KEYS
-from loopspec.spec.typed import meant
+from loopspec.spec.statekeys import WORK_KEYS, keys_apart
+from loopspec.spec.typed import marked, meant
 from loopspec.spec.validate import validate
 
 _ANY: Final = frozenset({"type", "description", "accept"})
 _ACTIVE: Final = _ANY | {"on", "always", "after", "entry", "exit"}
 _WORK: Final = frozenset({"kind", "model", "prompt", "tools", "boundary"})
+BROUGHT_BY: Final = {"review": "loopspec-review"}
+"""Kinds that shipped loops use and a first-party plugin brings: without it, its name is the remedy."""
 FITS: Final[dict[str, frozenset[str]]] = {
     "atomic": _ACTIVE | _WORK | {"outcome"},
     "compound": _ACTIVE | {"initial", "states", "done"},
@@ -165,7 +169,9 @@ def _work(job: Job, raw: Raw, state: State) -> State:
     kind = job.kinds.get(given.text)
     if kind is None:
         fault = f"no kind is called {quote(given.text)}"
+        plugin = BROUGHT_BY.get(given.text, "")
         remedy = f"use one of {listing(sorted(job.kinds))}, or install the plugin that brings it"
+        remedy = f"install the plugin that brings it, {quote(plugin)}" if plugin else remedy
         job.found.add("LS501", given, fault, remedy, nearest(given.text, job.kinds))
         return state
     job.used.setdefault(kind.name, kind)
@@ -184,9 +190,10 @@ def _work(job: Job, raw: Raw, state: State) -> State:
 
 def _belongs(job: Job, raw: Raw, kind: Kind | None) -> None:
     """Refuse keys of another sort of work."""
+    apart = keys_apart(kind.effect, json.loads(kind.schema)) if kind else frozenset()
     for key, effect in WORK_KEYS.items():
         entry = raw.node.entry(key)
-        if entry is None or (kind is not None and kind.effect == effect):
+        if entry is None or key in apart or (kind is not None and kind.effect == effect):
             continue
         who = f"a state of kind {quote(kind.name)}" if kind else "a state without a kind"
         does = "calls a model" if effect == "call_model" else "runs tools"
@@ -198,8 +205,9 @@ def _belongs(job: Job, raw: Raw, kind: Kind | None) -> None:
 def _config(job: Job, raw: Raw, kind: Kind) -> dict[str, Any]:
     """The kind's own keys as plain data, checked by the kind's schema."""
     generic = TABLES["state"].names
-    own = [entry for entry in raw.node.entries if entry.key not in generic]
     schema = json.loads(kind.schema)
+    apart = keys_apart(kind.effect, schema)
+    own = [entry for entry in raw.node.entries if entry.key in apart or entry.key not in generic]
     config: dict[str, Any] = meant(Node("map", raw.entry.line, raw.entry.col, entries=tuple(own)), schema)
     for index, entry in enumerate(own):
         if kind.timer and entry.key == kind.timer:
@@ -210,6 +218,10 @@ def _config(job: Job, raw: Raw, kind: Kind) -> dict[str, Any]:
     owner = f"the kind {quote(kind.name)}"
     if own or schema.get("required"):
         validate(job.found, "LS502", node, at, schema, owner, allowed)
+        for name in marked(node, schema, MODEL):
+            _declared_model(job, name)
+        for template in marked(node, schema, TEMPLATE):
+            check_text(job, template, None, f"a text of {owner}")
     if kind.effect == "call_model" and raw.node.entry("tools") is not None:
         config["tools"] = _tools(job, raw)
     return config
@@ -256,12 +268,18 @@ def _model(job: Job, raw: Raw, at: Node) -> str:
         remedy = f"add `model: {declared[0]}`" if declared else "declare one under `models`"
         job.found.add("LS505", at, fault, remedy)
         return ""
+    _declared_model(job, given)
+    return given.text
+
+
+def _declared_model(job: Job, given: Node) -> None:
+    """Report a name that no declared model has."""
+    declared = declared_names(job, "models")
     if given.text not in declared:
         fault = f"no model called {quote(given.text)} is declared"
         uses = (name for name, model in job.models.items() if model.use == given.text)
         near = nearest(given.text, declared) or tuple(uses)
         job.found.add("LS202", given, fault, _one_of(declared, "models"), near)
-    return given.text
 
 
 def _prompt(job: Job, raw: Raw) -> str:

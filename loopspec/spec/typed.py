@@ -9,9 +9,10 @@ Rules of this file:
    schema (`anyOf`, `$ref`…) a literal stays the text it is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from loopspec.machine.named import MARKS, is_mark, within
 from loopspec.spec import literals
 from loopspec.spec.source import Node, plain
 
@@ -54,6 +55,8 @@ def editable(schema: Any) -> Any:
         return [editable(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
+    if any(is_mark(schema, form) for form in MARKS):  # strict editors refuse formats they do not know
+        return {key: part for key, part in schema.items() if key != "format"}
     form = str(schema.get("format"))
     if form not in FORMATS or schema.get("type") != "string":
         return {key: editable(part) for key, part in schema.items()}
@@ -63,6 +66,18 @@ def editable(schema: Any) -> Any:
     number = {"type": "number" if form == "usd" else "integer", "minimum": 0}
     text = {"type": "string", "pattern": _PATTERNS[form]}
     return {key: part for key, part in rest.items() if key != "type"} | {"anyOf": [number, text]}
+
+
+def marked(node: Node, schema: Any, form: str) -> Iterator[Node]:
+    """The texts of a tree that the schema marks with this format."""
+    if node.kind == "scalar":
+        if is_mark(schema, form) and not node.empty:
+            yield node
+        return
+    for item in node.items:
+        yield from marked(item, within(schema, 0), form)
+    for entry in node.entries:
+        yield from marked(entry.value, within(schema, entry.key), form)
 
 
 def _walk(node: Node, schema: Any, literal: Callable[[str, str], Any]) -> Any:

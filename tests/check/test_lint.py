@@ -464,7 +464,7 @@ DEAD = {
         True,
     ),
     "a family none of which can come": (
-        "a: {kind: input, on: {user.message: end, 'model.*': end}}",
+        "a: {kind: input, on: {user.message: end, 'tools.*': end}}",
         True,
     ),
     "a family one of which can come": ("a: {kind: wait, for: 1s, on: {'wait.*': end}}", False),

@@ -15,7 +15,7 @@ LOOP = (ROOT / "specs" / "coding-agent.yaml").read_text(encoding="utf-8")
 # What is replaced, by what, and the codes that are found then.
 SEEDED: dict[str, tuple[str, str, set[str]]] = {
     "a target that does not exist": ("allowed: tool_running", "allowed: tool_runing", {"LS201"}),
-    "a state nobody enters": ("user.interrupted: interrupted", "user.interrupted: ready", {"LS701"}),
+    "a state nobody enters": ("host.suspended: suspended", "host.suspended: ready", {"LS701"}),
     "a shadowed transition": (
         "          context.pressed: compacting\n",
         '          "context.*": compacting\n          context.pressed: failed\n',
@@ -35,7 +35,7 @@ SEEDED: dict[str, tuple[str, str, set[str]]] = {
         {"LS702"},
     ),
     "an approval that never expires": ("        after: {24h: streaming}\n", "", {"LS705"}),
-    "an interrupt nobody handles": ("      user.interrupted: interrupted\n", "", {"LS701", "LS706"}),
+    "an interrupt nobody handles": ("      user.interrupted: interrupted\n", "", {"LS706"}),
     "no rollback point before writes": (
         "        boundary: workspace\n",
         "",

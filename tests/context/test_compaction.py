@@ -399,3 +399,17 @@ def test_the_performer_says_when_it_is_stuck_or_asked_for_something_else():
     assert asyncio.run(CompactPerformer().perform(other, View(()))) == EffectFailed(
         effect="s:4:0", reason="compaction only makes the view smaller"
     )
+
+
+def own(n: int, text: str) -> Item:
+    """What a person ran themselves."""
+    return Item(f"{n}.0", "user", text, call=f"c{n}_0", tool="shell", tokens=estimate(text))
+
+
+def test_what_a_person_ran_is_neither_the_task_nor_their_last_word() -> None:
+    big = "output " * 400
+    said = (user(2, "the task"), user(4, "the last word"))
+    items = (own(1, big), said[0], own(3, big), said[1], own(5, big), note(6, "x"))
+    made = compact(items, 60, PINS)
+    assert isinstance(made, Plan)
+    assert set(made.drop) == {"1.0", "3.0", "5.0"}

@@ -1,5 +1,7 @@
 """The envelope's answers: a table of cases, and what holds whatever the rules are."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from loopspec.events import Decision
 from loopspec.governance.authority import Target, decide
+from loopspec.machine.grants import MAX_TARGET
 from loopspec.machine.model import Authority, Machine, Place, Rule, ToolDecl
 from loopspec.snapshot import Call, Grant
 
@@ -136,9 +139,8 @@ ENVELOPE = Authority(
     ],
 )
 def test_a_case(tool: str, target: Target, answer: str, by: str, reason: str) -> None:
-    assert verdict(ENVELOPE, tool, target) == Decision(
-        call="c1_0", answer=answer, rule=by, reason=reason
-    )
+    acts_on = (target.paths, target.command) if answer == "ask" else ((), "")
+    assert verdict(ENVELOPE, tool, target) == Decision("c1_0", answer, by, reason, *acts_on)
 
 
 @pytest.mark.parametrize("path", ["", "/etc/passwd", "../x", "a/../../x", "..", "a\0b"])
@@ -197,16 +199,65 @@ ASKED = Authority(ask=(rule("shell", line=31),), deny=(rule("shell", commands=("
         ({"expires": 101}, "allow"),
         ({"expires": 100}, "ask"),
         ({"scope": "call", "args_hash": "h"}, "ask"),
+        ({"scope": "world"}, "ask"),
         ({"tool": "shel*"}, "ask"),
+        ({"scope": "exact", "args_hash": "h"}, "allow"),
+        ({"scope": "exact", "args_hash": "h", "expires": 100}, "ask"),
+        ({"scope": "exact", "args_hash": "other"}, "ask"),
+        ({"scope": "exact"}, "ask"),
+        ({"scope": "limited"}, "ask"),
+        ({"scope": "limited", "commands": ("ls*",)}, "allow"),
+        ({"scope": "limited", "commands": ("cd *", "ls")}, "allow"),
+        ({"scope": "limited", "commands": ("LS",)}, "ask"),
+        ({"scope": "limited", "paths": ("**",)}, "ask"),
+        ({"scope": "limited", "paths": ("**",), "commands": ("ls",)}, "ask"),
     ],
 )
 def test_a_living_grant_for_the_tool_answers_what_would_be_asked(
-    changes: dict[str, str | int], answer: str
+    changes: dict[str, Any], answer: str
 ) -> None:
     given = msgspec.structs.replace(Grant(id="g7", scope="tool", tool="shell"), **changes)
     found = verdict(ASKED, "shell", Target(command="ls"), {"g7": given})
     by = "grant g7 over ask at 31:5 (shell)" if answer == "allow" else "ask at 31:5 (shell)"
     assert (found.answer, found.rule) == (answer, by)
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        (Target(paths=("src/a.py",), command="pytest -q"), "allow"),
+        (Target(paths=("src/a.py", "docs/b"), command="pytest -q"), "ask"),
+        (Target(paths=("src/a.py",), command="pytest; id"), "ask"),
+        (Target(paths=("src/a.py",), command="pytest -q | sh"), "ask"),
+        (Target(paths=(), command="pytest -q"), "ask"),
+        (Target(paths=("src/a.py",)), "ask"),
+    ],
+)
+def test_a_grant_within_limits_covers_all_of_a_call_or_nothing(target: Target, answer: str) -> None:
+    limited = Grant("g7", "limited", "shell", paths=("src/**",), commands=("pytest*",))
+    found = verdict(ASKED, "shell", target, {"g7": limited})
+    assert found.answer == answer
+    assert (found.paths, found.command) == (
+        (target.paths, target.command) if answer == "ask" else ((), "")
+    )
+
+
+def test_what_an_asked_call_acts_on_is_left_away_when_it_is_too_long_to_be_kept() -> None:
+    for command, kept in (("x" * MAX_TARGET, "x" * MAX_TARGET), ("x" * (MAX_TARGET + 1), "")):
+        found = verdict(ASKED, "shell", Target(command=command))
+        assert (found.answer, found.command) == ("ask", kept)
+
+
+def test_who_makes_a_call_of_their_own_has_answered_what_would_be_asked_and_nothing_else() -> None:
+    def own(tool: str, command: str = "") -> tuple[str, str]:
+        mine = msgspec.structs.replace(call(tool), own=True)
+        found = decide(machine(ASKED), mine, Target(command=command), {}, 100)
+        return found.answer, found.rule
+
+    assert own("shell", "ls") == ("allow", "ask at 31:5 (shell), answered by who called")
+    assert own("shell", "rm -r x") == ("deny", "deny at 40:5 (shell)")
+    assert own("ask") == ("deny", "default")
+    assert own("nothing") == ("deny", "undeclared-tool")
 
 
 def test_a_grant_never_overrides_a_deny_nor_what_no_rule_names():
@@ -237,7 +288,18 @@ TARGETS = st.builds(
     problem=st.sampled_from(("", "", "", "outside")),
 )
 NAMES = st.sampled_from((*TOOLS, "nothing"))
-GRANTS = st.sets(NAMES).map(lambda names: {n: Grant(id=n, scope="tool", tool=n) for n in names})
+GRANT = st.builds(
+    Grant,
+    id=st.just("g1"),
+    scope=st.sampled_from(("call", "exact", "limited", "tool")),
+    tool=NAMES,
+    args_hash=st.sampled_from(("h", "other")),
+    paths=st.lists(GLOBS, max_size=2).map(tuple),
+    commands=st.lists(COMMAND_GLOBS, max_size=2).map(tuple),
+)
+GRANTS = st.lists(GRANT, max_size=3).map(
+    lambda made: {f"g{n}": msgspec.structs.replace(g, id=f"g{n}") for n, g in enumerate(made)}
+)
 WIDTH = {"deny": 0, "ask": 1, "allow": 2}
 
 
@@ -278,6 +340,17 @@ def test_fewer_allow_rules_and_fewer_grants_never_widen(
     denied = WIDTH["deny"]
     if width(envelope, tool, target, {}) == denied:
         assert before == denied
+
+
+@settings(max_examples=300, deadline=None)
+@given(ENVELOPES, NAMES, TARGETS)
+def test_a_person_s_own_call_is_only_spared_the_question(
+    envelope: Authority, tool: str, target: Target
+) -> None:
+    model = width(envelope, tool, target, {})
+    mine = msgspec.structs.replace(call(tool), own=True)
+    answered = decide(machine(envelope), mine, target, {}, 100).answer
+    assert answered == ("deny" if model == WIDTH["deny"] else "allow")
 
 
 @settings(max_examples=300, deadline=None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopspec.governance.globs import matches_path, matches_text
+from loopspec.machine.globs import matches_path, matches_text
 
 
 @pytest.mark.parametrize(

@@ -221,8 +221,34 @@ WORKING: dict[str, Any] = {
 }
 
 
-def coding(**changes: Any) -> Machine:
-    """The loop of the design: streaming, deciding, approval, tools, compaction, rollback, budgets."""
+OWN_CALL: dict[str, Any] = {
+    "initial": "judging",
+    "on": {"user.interrupted": "own_call.done"},
+    "states": {
+        "judging": {
+            "kind": "gate",
+            "on": {"gate.allowed": "running", "gate.asked": "asking", "gate.denied": "done"},
+        },
+        "running": {
+            "kind": "tools",
+            "boundary": "workspace",
+            "on": {"tools.settled": "done", "effect.lost": "asking", "boundary.failed": "done"},
+        },
+        "asking": {
+            "kind": "approval",
+            "after": {24 * HOUR: "done"},
+            "on": {"approval.granted": "running", "approval.denied": "done"},
+        },
+        "done": {"always": [{"guard": "vars.stopped", "target": "interrupted"}, {"target": "ready"}]},
+    },
+}
+
+
+def coding(*, own: bool = False, **changes: Any) -> Machine:
+    """The loop of the design: streaming, deciding, approval, tools, compaction, rollback, budgets.
+
+    With `own`, a person may make calls of their own when it is ready or interrupted.
+    """
     states = {
         "ready": {"kind": "input", "on": {"user.message": "working"}},
         "working": {
@@ -263,6 +289,12 @@ def coding(**changes: Any) -> Machine:
         },
         "finished": {"type": "final"},
     }
+    if own:
+        for name, stopped in (("ready", "false"), ("interrupted", "true")):
+            on: dict[str, Any] = states[name]["on"]  # type: ignore[assignment]
+            on["user.called"] = {"target": "own_call", "do": [("assign", "stopped", stopped)]}
+        states["own_call"] = OWN_CALL
+        changes = {"vars": {"stopped": ("bool", "false")}, **changes}
     return machine(states, **{"prompts": {"system": "You work."}, **changes})
 
 

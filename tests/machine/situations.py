@@ -12,6 +12,7 @@ from loopspec.events import (
     HostSuspended,
     ModelOverflowed,
     RollbackChosen,
+    UserCalled,
     UserInterrupted,
     UserMessage,
 )
@@ -146,6 +147,45 @@ def stuck() -> Run:
     return run
 
 
+def own_judging() -> Run:
+    """The model's command waits for its turn, and the gate looks at a command of the person's own."""
+    run = Run(coding(own=True))
+    run.tell(UserMessage("do it"))
+    run.reply("read", "shell", "mail")
+    run.decide("allow", "allow", "ask")
+    run.tell(grant(run, "c2_2", "deny"))
+    taken(run)
+    run.tell(UserInterrupted())
+    (target,) = run.snapshot.pending
+    run.tell(EffectCancelled(target, started=False), "tools")
+    run.tell(UserCalled("shell", '{"cmd":"ls"}'))
+    return run
+
+
+def own_running() -> Run:
+    """A command of the person's own runs and is claimed."""
+    run = own_judging()
+    run.decide("ask")
+    taken(run)
+    run.tell(EffectClaimed(run.effect.id), "driver")
+    return run
+
+
+def own_lost() -> Run:
+    """A command of the person's own was lost; they are asked what became of it."""
+    run = own_running()
+    run.tell(EffectLost(run.effect.id, "crash"), "recovery")
+    return run
+
+
+def inbox() -> Run:
+    """Two messages wait while the model works."""
+    run = streaming()
+    run.tell(UserMessage("and this", tokens=3))
+    run.tell(UserMessage("and that", tokens=3))
+    return run
+
+
 SITUATIONS: dict[str, Callable[[], Run]] = {
     f.__name__: f
     for f in (
@@ -166,6 +206,10 @@ SITUATIONS: dict[str, Callable[[], Run]] = {
         over_budget,
         finished,
         stuck,
+        own_judging,
+        own_running,
+        own_lost,
+        inbox,
     )
 }
 

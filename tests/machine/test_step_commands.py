@@ -27,7 +27,7 @@ from loopspec.snapshot import Waiting
 from machine.builders import Run, coding, hash_of, machine
 from machine.situations import SITUATIONS, grant
 
-ALWAYS = ("budget.extended", "user.message")
+ALWAYS = ("budget.extended", "model.chosen", "user.message")
 
 
 def refused(run: Run, event: Any) -> tuple[str, tuple[str, ...]]:
@@ -44,7 +44,7 @@ def refused(run: Run, event: Any) -> tuple[str, tuple[str, ...]]:
     [
         ("ready", UserInterrupted(), "`user.interrupted` leads nowhere from `ready`", ALWAYS),
         ("ready", UserResumed(), "`user.resumed` leads nowhere from `ready`", ALWAYS),
-        ("streaming", UserResumed(), None, (*ALWAYS[:1], "user.interrupted", ALWAYS[1])),
+        ("streaming", UserResumed(), None, (*ALWAYS[:2], "user.interrupted", ALWAYS[2])),
         ("interrupted", UserInterrupted(), None, None),
         ("ready", RollbackChosen(), "there is no boundary to roll back to", ALWAYS),
         ("interrupted", RollbackChosen("b9"), "there is no boundary `b9`; there are b3", None),

@@ -37,7 +37,9 @@ WORDS = {
     "which": st.sampled_from(["turns", "tokens", "usd", "elapsed", "hats"]),
     "answer": st.sampled_from(["grant", "deny", "done", "rerun", "abandon", "allow", "ask", "hm"]),
     "status": st.sampled_from(["ok", "error", "timeout"]),
-    "scope": st.sampled_from(["call", "tool", "world"]),
+    "scope": st.sampled_from(["call", "exact", "limited", "tool", "world"]),
+    "paths": st.sampled_from([(), ("**",), ("src/*", "")]),
+    "commands": st.sampled_from([(), ("*",), ("ls*",)]),
     "name": st.sampled_from(["model.replied", "tools.settled", "x.y"]),
     "tool": st.sampled_from(["read", "edit", "shell", "mail", "nothing"]),
 }
@@ -53,6 +55,8 @@ def _value(draw: Any, run: Run, name: str, kind: Any) -> Any:
         "timer": [*snapshot.timers, "after.nowhere.0"],
         "boundary": [b.id for b in snapshot.boundaries] + ["", "b999"],
     }
+    if name == "message":
+        return draw(st.sampled_from([0, *(w.seq for w in snapshot.inbox)]))
     if name in known:
         return draw(st.sampled_from(known[name]))
     if name in WORDS:
@@ -133,7 +137,7 @@ def test_any_event_in_any_situation_is_answered(situation: str, data: st.DataObj
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_each_situation_is_where_it_says_and_has_not_been_refused(situation: str) -> None:
     run = SITUATIONS[situation]()
-    still = ("stuck", "retrying", "tools", "writing", "interrupted")
+    still = ("stuck", "retrying", "tools", "writing", "interrupted", "own_running", "inbox")
     assert run.last.outcome == (NOTED if situation in still else MOVED)
     assert bool(run.snapshot.stuck) is (situation == "stuck")
 

@@ -1,16 +1,21 @@
-"""Globs of the authority envelope, for tool names, paths and command lines.
+"""Globs of the authority envelope and of grants, for tool names, paths and command lines.
 
 Rules of this file:
 1. `*` and `?` are the only wildcards inside a name; brackets stand for themselves. In a path they
    stay within one segment, and a segment that is just `**` is any number of segments, also none.
 2. Matching takes time linear in the text (times the glob): the text comes from a model, and a glob
    that backtracks would let it hang the gate.
+3. What allows covers all of a call: every path, the whole command. A wildcard never stands for a shell
+   operator.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
+# What lets one command line do a second thing: sequences, pipes, redirections, substitutions.
+OPERATORS: Final = re.compile(r"[;&|`<>\n\r]|\$\(")
 _ANY_DEPTH: Final = "**"
 _STARS: Final = re.compile(r"\*+")
 
@@ -30,6 +35,36 @@ def matches_path(glob: str, path: str, *, fold: bool = False) -> bool:
     itself (`.`) has no segments: of the usual globs only `**` matches it. `fold` ignores case.
     """
     return _segments_match(_glob_segments(glob), _path_segments(path), fold)
+
+
+def covers(
+    paths: Sequence[str], commands: Sequence[str], acts_on: Iterable[str], command: str | None
+) -> bool:
+    """Whether the globs `paths` and `commands` cover all that a call does.
+
+    `acts_on` are its paths, `command` its command line (None: it runs none). Empty globs ask for
+    nothing; globs for what a call does not have cover nothing.
+    """
+    touched = tuple(acts_on)
+    if paths and not (touched and all(any(matches_path(g, p) for g in paths) for p in touched)):
+        return False
+    if not commands:
+        return True
+    return command is not None and any(allows_command(glob, command.strip()) for glob in commands)
+
+
+def allows_command(glob: str, command: str) -> bool:
+    """Whether a glob that allows covers a command line.
+
+    `pytest*` must not allow `pytest; rm -rf /`, nor `pytest* | tail*` allow `pytest | sh | tail`. So the
+    command has exactly the operators that the glob itself spells out, in the same order. Only the bare
+    `*` says "any command whatever".
+    """
+    if glob == "*":
+        return True
+    if OPERATORS.findall(glob) != OPERATORS.findall(command):
+        return False
+    return matches_text(glob.strip(), command)
 
 
 @lru_cache(maxsize=4096)
