@@ -1,24 +1,44 @@
 """Hooks: everything a plugin may bring. Each docstring is the manual for its author.
 
 A plugin is a module (or object) with some of the functions of `HookSpecs`, marked with `@hook`, and
-an entry point in the group `loopspec`. The state kinds, tools and performers that loopspec ships
-come through this same door.
+an entry point in the group `loopspec`:
+
+    [project.entry-points.loopspec]
+    mine = "loopspec_mine"
+
+Everything loopspec ships (kinds, tools, performers, stores, observers, offline models) comes through
+this same door. An author imports from `loopspec.hooks` (all names he needs stand here), from
+`loopspec.errors` the faults he raises, and from `loopspec.testing` what proves his work;
+`loopspec new plugin NAME` writes a package to begin with, `docs/plugins.md` goes through it.
 
 Rules of this file:
-1. A kind is data; only performers and tools hold code, and only drivers call them.
+1. A kind is data; only performers, tools and model providers hold code, and only drivers call them.
 2. A performer answers each effect with exactly one event, whatever happens.
+3. An observer sees everything and changes nothing.
+4. Loading a plugin is cheap: what is heavy is imported by the factories, when a session needs it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import pluggy
 
-from loopspec.effects import Effect
-from loopspec.events import Kept, Live
-from loopspec.machine.model import Kind, Machine
+from loopspec.asked import AskFailed as AskFailed
+from loopspec.asked import Reply as Reply
+from loopspec.effects import Effect as Effect
+from loopspec.effects import Perform as Perform
+from loopspec.events import EffectAnswered as EffectAnswered
+from loopspec.events import EffectCancelled as EffectCancelled
+from loopspec.events import EffectFailed as EffectFailed
+from loopspec.events import Kept as Kept
+from loopspec.events import Live
+from loopspec.events import Progress as Progress
+from loopspec.events import TokenUsage as TokenUsage
+from loopspec.journal.entry import Entry
+from loopspec.machine.model import Kind as Kind
+from loopspec.machine.model import Machine
 from loopspec.snapshot import Call, Snapshot
 
 PROJECT: Final = "loopspec"
@@ -78,7 +98,8 @@ class Tool:
     arguments that are paths below the work directory, `command` the one that is a command line: rules
     of the envelope match on them. `total` and `silence` are seconds; 0 silence is off.
 
-    `config_schema` is the JSON Schema of the tool's own keys (`with`). A text of the format `duration`,
+    `config_schema` is the JSON Schema of the tool's own keys (`with`); `loopspec schema --merged` gives
+    it to editors, so its descriptions and examples are worth writing. A text of the format `duration`,
     `size` or `usd` is written as in the language (`90s`, `64KB`, `2.50`) and arrives in `config` as
     microseconds, bytes or nano-USD.
 
@@ -149,6 +170,23 @@ class World(Protocol):
     def tool(self, use: str) -> "Tool":
         """The tool a spec `use`s; raises `loopspec.errors.NotFound` when its plugin is gone."""
 
+    async def ask(
+        self, effect: Effect, model: str, messages: Sequence[Mapping[str, str]], system: str = ""
+    ) -> Reply:
+        """Ask a model that the spec declares, once, with no tools.
+
+        `effect` is the one being performed: the reply streams to whoever watches under its id, and what
+        is consumed counts in the session's budgets, also when the performer then fails or is cancelled.
+        `model` is the declared name; the configuration of the effect's state must name it, in a text its
+        kind's schema marks with `"format": "model"`, else nobody could have looked at its key and price
+        before the run. `messages` are `{"role": "user" | "assistant", "content": …}`, `system` the system
+        text. Deadlines, `params` and `cache` are those of the declaration; its `retry` and `fallbacks`
+        are for states of kind `model`.
+
+        Raises `AskFailed`; uncaught, the effect fails with its words. A cancel goes through. A budget is
+        looked at before the effect begins, not between two askings: ask a bounded number of times.
+        """
+
     def draw(self) -> int:
         """A fresh draw in 0..1,000,000 for jitter."""
 
@@ -169,12 +207,129 @@ class Performer(Protocol):
         """Do `effect` and give back its one answer."""
 
 
+class StoreFactory(Protocol):
+    """Opens a store: what `--store scheme:WHERE` and LOOPSPEC_STORE name."""
+
+    def __call__(self, where: str, *, readonly: bool) -> Any:
+        """The store at `where` (what follows `scheme:`), a `loopspec.stores.base.Store`.
+
+        Raises `loopspec.errors.StoreError` with one clear line. `readonly`: nothing may be written.
+        """
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What an observer is told when a run begins.
+
+    `snapshot` is where the session stood before the first entry the observer will see: empty (`seq`
+    -1) in a fresh session, which is seen from entry 0 on.
+    """
+
+    session: str
+    machine: Machine
+    snapshot: Snapshot
+
+
+class Observer(Protocol):
+    """Watches a session's run: every entry once committed, every live event.
+
+    It is called in a thread of its own, behind a bounded queue, with copies: it can change nothing
+    and never slows the loop. One that is too slow loses live events first, then entries (`seq` shows
+    the gap). One that raises is named, once, and not called again. When a run ends it has five
+    seconds for what it still has to do.
+    """
+
+    def begin(self, run: Watched) -> None:
+        """A process takes the session up: a fresh one, or a resumed one."""
+
+    def kept(self, entry: Entry) -> None:
+        """An entry was committed: its event, the effects that start now, what changed."""
+
+    def live(self, event: Live) -> None:
+        """A piece of a stream, or a word about what goes on. Never in the journal."""
+
+    def end(self, reason: str) -> None:
+        """The run is over: `finished`, `input`, `approval`, `suspended`, … or `broken`."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a model's stream; one of its parts is set.
+
+    `call` is a proposed call's index with its tool name (first piece only) and a piece of its argument
+    text. `usage` is what the reply consumed (`cost` in nano-USD, None when unknown), told once;
+    `finish` is the reason given at the end: `stop`, `tool_calls`, `length`, `content_filter`. A stream
+    that ends without one is taken for cut off. `signature` signs the thinking and is sent back.
+    """
+
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    call: tuple[int, str, str] | None = None
+    usage: TokenUsage | None = None
+    finish: str = ""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known about a model before it is asked.
+
+    `window`: the most input tokens, 0 for unknown. `priced`: whether the `cost` of its usage is known
+    (a spec with a usd budget is refused otherwise). `key`: the environment variable it needs, empty
+    for none; a run without it is refused before it starts.
+    """
+
+    window: int = 0
+    priced: bool = False
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class ModelAsk:
+    """One attempt: the model's `name` (what follows the prefix), messages and tools in the form of
+    OpenAI's chat API, and the spec's `params`."""
+
+    name: str
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ProviderFailed(Exception):
+    """An attempt failed as an HTTP answer would; `step` decides by `status` whether to try again.
+
+    408, 409, 429 and 5xx are tried again, never before `retry_after` seconds; 401 and 403 are a key
+    that is refused, 400 a request that is. A message that says the context is too long makes the loop
+    compact.
+    """
+
+    def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
+        """Say what went wrong."""
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.retry_after = retry_after
+
+
+class ModelProvider(Protocol):
+    """Models of one prefix: `use: prefix/name`. Deadlines, retries and redaction are loopspec's."""
+
+    def facts(self, name: str) -> ModelFacts:
+        """What is known about a model; raises `loopspec.errors.LoopspecError` if it cannot be used."""
+
+    def stream(self, ask: ModelAsk) -> AsyncIterator[Piece]:
+        """An async generator of the reply's pieces; raises `ProviderFailed`.
+
+        It is closed at any piece (interrupt, deadline) and must then leave nothing open.
+        """
+
+
 class HookSpecs:
     """The doors a plugin may open. All are optional."""
 
     @spec
     def loopspec_kinds(self) -> list[Kind]:  # type: ignore[empty-body]
-        """Kinds of state, as data. Names must be new."""
+        """Kinds of state, as data. Names must be new. A kind of your own has `effect="perform"`."""
 
     @spec
     def loopspec_tools(self) -> list[Tool]:  # type: ignore[empty-body]
@@ -183,3 +338,18 @@ class HookSpecs:
     @spec
     def loopspec_performers(self) -> dict[str, Callable[[], Performer]]:  # type: ignore[empty-body]
         """Factories of performers by name; called once per session, heavy imports belong inside."""
+
+    @spec
+    def loopspec_stores(self) -> dict[str, StoreFactory]:  # type: ignore[empty-body]
+        """Factories of stores by scheme: `--store scheme:WHERE` opens one."""
+
+    @spec
+    def loopspec_observers(self) -> dict[str, Callable[[], Observer]]:  # type: ignore[empty-body]
+        """Factories of observers by name: `--observe NAME` or LOOPSPEC_OBSERVE switches them on.
+
+        Called once per run; raise `loopspec.errors.LoopspecError` if it cannot be used here.
+        """
+
+    @spec
+    def loopspec_models(self) -> dict[str, Callable[[], ModelProvider]]:  # type: ignore[empty-body]
+        """Factories of model providers by prefix, for `use: prefix/name`; called once per process."""

@@ -1,14 +1,15 @@
-"""The plugin loopspec itself is: its state kinds, tools and performers, through the public hooks.
+"""The plugin loopspec itself is: all it brings, through the public hooks.
 
-Importing this file is cheap: performers are named here and imported when a session needs them.
+Importing this file is cheap: what does the work is named here and imported when a session needs it.
 """
 
 import json
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from loopspec.hooks import Performer, Tool, hook
+from loopspec.hooks import ModelProvider, Observer, Performer, StoreFactory, Tool, hook
 from loopspec.machine.model import Kind
 
 _NOTHING = json.dumps({"type": "object", "additionalProperties": False})
@@ -128,15 +129,24 @@ KINDS: tuple[Kind, ...] = (
 )
 
 
-def _lazy(module: str, name: str) -> Callable[[], Performer]:
-    """A factory that imports its performer when it is called."""
+def _lazy(module: str, name: str) -> Callable[..., Any]:
+    """A factory that imports what it makes when it is called."""
 
-    def make() -> Performer:
-        made: Any = getattr(import_module(f"loopspec.performers.{module}"), name)()
-        performer: Performer = made
-        return performer
+    def make() -> Any:
+        return getattr(import_module(f"loopspec.{module}"), name)()
 
     return make
+
+
+def _sqlite(where: str, *, readonly: bool) -> Any:
+    """The store in a directory; a temporary one may not be named by accident, so `where` is needed."""
+    store: Any = import_module("loopspec.stores.sqlite").SqliteStore
+    return store(Path(where).expanduser().absolute(), readonly=readonly)
+
+
+def _memory(where: str, *, readonly: bool) -> Any:
+    """A store that is forgotten when the process ends: for trying things out."""
+    return import_module("loopspec.stores.memory").MemoryStore()
 
 
 @hook
@@ -157,9 +167,27 @@ def loopspec_tools() -> list[Tool]:
 def loopspec_performers() -> dict[str, Callable[[], Performer]]:
     """The performers loopspec ships."""
     return {
-        "model": _lazy("model", "ModelPerformer"),
-        "gate": _lazy("gate", "GatePerformer"),
-        "tools": _lazy("tools", "ToolsPerformer"),
-        "compact": _lazy("compact", "CompactPerformer"),
-        "workspace": _lazy("workspace", "WorkspacePerformer"),
+        "model": _lazy("performers.model", "ModelPerformer"),
+        "gate": _lazy("performers.gate", "GatePerformer"),
+        "tools": _lazy("performers.tools", "ToolsPerformer"),
+        "compact": _lazy("performers.compact", "CompactPerformer"),
+        "workspace": _lazy("performers.workspace", "WorkspacePerformer"),
     }
+
+
+@hook
+def loopspec_stores() -> dict[str, StoreFactory]:
+    """The stores loopspec ships."""
+    return {"sqlite": _sqlite, "memory": _memory}
+
+
+@hook
+def loopspec_observers() -> dict[str, Callable[[], Observer]]:
+    """The observers loopspec ships."""
+    return {"otel": _lazy("observers.otel", "OtelObserver")}
+
+
+@hook
+def loopspec_models() -> dict[str, Callable[[], ModelProvider]]:
+    """The offline models: `scripted/FILE`."""
+    return {"scripted": _lazy("performers.scripted_provider", "ScriptedProvider")}

@@ -6,16 +6,15 @@ Rules of this file:
 2. Nothing is executed and nothing altered. Arguments that are not a JSON object, or that hold a
    secret, become a call with a `problem` and no arguments.
 3. Texts are redacted before they leave this file, and blocks that hold a secret are left out (an
-   altered signed block is worse than none). Deltas are redacted piece by piece, so a watcher may
-   see a secret that was cut in two; what is kept never holds it.
+   altered signed block is worse than none). Deltas are redacted by `World.watch`, which holds back
+   what may be the beginning of a secret: one that the stream cuts in two is not shown either.
 4. When cancelled: stop, close the stream, and answer with what had come.
 """
 
 import asyncio
 import json
-from typing import Any, Final
-
-import msgspec
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 
 from loopspec.codec import canonical_json
 from loopspec.context.transcript import estimate
@@ -32,9 +31,9 @@ from loopspec.events import (
     TokenUsage,
 )
 from loopspec.hooks import World
-from loopspec.performers import model_litellm, scripted
+from loopspec.performers import model_litellm, providers
 from loopspec.performers.model_errors import Fault, Overflow, classify, one_line
-from loopspec.performers.model_litellm import missing_key, priced, provider_of, window_of
+from loopspec.performers.model_litellm import missing_key, priced, window_of
 from loopspec.performers.model_request import (
     CALL_SIGNATURES,
     Request,
@@ -56,6 +55,7 @@ from loopspec.performers.reply_cache import CachedReply, ReplyCache
 
 __all__ = ["ModelPerformer", "check_params", "missing_key", "priced", "window_of"]
 
+Outcome: TypeAlias = ModelReplied | AttemptFailed | ModelOverflowed | EffectCancelled
 _MICRO: Final = 1_000_000
 _SECRET: Final = "arguments contain a secret; use its name instead"
 _NOT_OBJECT: Final = "arguments are not a JSON object"
@@ -64,34 +64,38 @@ _NOT_OBJECT: Final = "arguments are not a JSON object"
 class ModelPerformer:
     """Does `CallModel`: asks a model once and answers with what came of it."""
 
-    async def perform(
-        self, effect: Effect, world: World
-    ) -> ModelReplied | AttemptFailed | ModelOverflowed | EffectCancelled | EffectFailed:
+    async def perform(self, effect: Effect, world: World) -> Outcome | EffectFailed:
         """One attempt of a model call. Never raises; a cancel gives `EffectCancelled`."""
         if not isinstance(effect, CallModel):
             return EffectFailed(effect.id, "the model performer only calls models")
-        attempt = _Attempt(effect, world)
-        try:
-            return await attempt.run()
-        except asyncio.CancelledError:
-            return attempt.cancelled()
-        except LoopspecError as error:
-            return attempt.failed(Fault("bad_request", one_line(str(error))))
-        except TooLarge as error:
-            return attempt.failed(Fault("corrupt", str(error)))
-        except Exception as error:
-            # Providers' libraries raise whatever they like; the classes that matter are told apart.
-            return attempt.failed(classify(error))
-        finally:
-            attempt.close()
+        return await attempt_once(effect, world, lambda: build_request(effect, world))
+
+
+async def attempt_once(effect: CallModel, world: World, request: Callable[[], Request]) -> Outcome:
+    """Send what `request` makes, once. Never raises; a cancel gives `EffectCancelled`."""
+    attempt = _Attempt(effect, world, request)
+    try:
+        return await attempt.run()
+    except asyncio.CancelledError:
+        return attempt.cancelled()
+    except LoopspecError as error:
+        return attempt.failed(Fault("bad_request", one_line(str(error))))
+    except TooLarge as error:
+        return attempt.failed(Fault("corrupt", str(error)))
+    except Exception as error:
+        # Providers' libraries raise whatever they like; the classes that matter are told apart.
+        return attempt.failed(classify(error))
+    finally:
+        attempt.close()
 
 
 class _Attempt:
     """One attempt, from the request to its one answer."""
 
-    def __init__(self, effect: CallModel, world: World) -> None:
+    def __init__(self, effect: CallModel, world: World, request: Callable[[], Request]) -> None:
         self._effect = effect
         self._world = world
+        self._make = request
         self._got = Gathered(effect.id)
         self._reader: Reader | None = None
         self._request: Request | None = None
@@ -105,12 +109,12 @@ class _Attempt:
         """Make the attempt; raises what goes wrong on the way."""
         effect, world = self._effect, self._world
         decl = world.machine.models[effect.model]
-        request = self._request = build_request(effect, world)
+        request = self._request = self._make()
         cache = ReplyCache(world.directory / "cache" / "replies") if decl.cache > 0 else None
         if cache and (known := await cache.get(request.digest)):
             return self._from_cache(known)
-        if provider_of(effect.use) == "scripted":
-            scripted.load(effect.use)
+        if ours := providers.find(effect.use):
+            ours.facts()  # a script that cannot be played says so now, not through litellm
         lib = await asyncio.to_thread(model_litellm.load)
         if name := missing_key(effect.use, request.params):
             return self.failed(_no_key(name, effect))
@@ -160,8 +164,7 @@ class _Attempt:
 
     def _show(self, delta: Delta) -> None:
         """Show one delta to whoever watches."""
-        text = self._world.redact(delta.text)
-        self._world.watch(msgspec.structs.replace(delta, text=text))
+        self._world.watch(delta)
 
     def _partial(self) -> str:
         """The text so far, fit to be kept."""

@@ -1,4 +1,4 @@
-"""The door to litellm: import, keys, windows, prices, and the scripted provider's registration.
+"""The door to litellm: import, keys, windows, prices, and the registration of plugins' providers.
 
 Rules of this file:
 1. litellm is imported in one place, `load`, never on the command line's start path (it takes
@@ -18,8 +18,9 @@ from decimal import Decimal
 from importlib import import_module
 from typing import Any, Final
 
-from loopspec.performers import scripted
-from loopspec.performers.scripted import Piece, ScriptedFault
+from loopspec.errors import LoopspecError
+from loopspec.hooks import ModelAsk, Piece, ProviderFailed
+from loopspec.performers import providers
 
 NANO: Final = 1_000_000_000
 LOCAL: Final = frozenset(
@@ -59,6 +60,8 @@ _LATER: Final = (
     "litellm.litellm_core_utils.default_encoding",
     "mcp.client",
 )
+# What `arguments` adds to every request; a plugin's provider is not concerned.
+_OURS: Final = frozenset({"stream", "stream_options", "max_retries", "timeout"})
 _LOGGERS: Final = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 _LOCK: Final = threading.Lock()
 _loaded: list[Any] = []
@@ -93,6 +96,9 @@ def missing_key(use: str, params: Mapping[str, Any] | None = None) -> str | None
     provider = provider_of(use)
     if provider in LOCAL or "api_base" in (params or {}):
         return None
+    if (ours := providers.find(use)) is not None:
+        key = ours.facts().key
+        return key if key and not os.environ.get(key) else None
     names = KEYS.get(provider)
     if names is None:
         missing = load().validate_environment(use).get("missing_keys", [])
@@ -106,16 +112,16 @@ def missing_key(use: str, params: Mapping[str, Any] | None = None) -> str | None
 
 def window_of(use: str) -> int:
     """The most input tokens a model takes, 0 for unknown; a bad script raises `LoopspecError`."""
-    if provider_of(use) == "scripted":
-        return scripted.load(use).content.window
+    if (ours := providers.find(use)) is not None:
+        return ours.facts().window
     found = _facts(use)
     return int(found.get("max_input_tokens") or found.get("max_tokens") or 0)
 
 
 def priced(use: str) -> bool:
-    """Whether what a model costs is known (a scripted one costs what its script says)."""
-    if provider_of(use) == "scripted":
-        return True
+    """Whether what a model costs is known (a plugin's provider says it itself)."""
+    if (ours := providers.find(use)) is not None:
+        return ours.facts().priced
     found = _facts(use)
     return "input_cost_per_token" in found or "output_cost_per_token" in found
 
@@ -123,8 +129,8 @@ def priced(use: str) -> bool:
 def cost_of(use: str, usage: Any) -> int | None:
     """What litellm's `usage` costs in nano-USD; None when nobody knows."""
     told = getattr(usage, "cost", None)
-    if provider_of(use) == "scripted":
-        return _nano(told or 0)
+    if providers.find(use) is not None:
+        return None if told is None else _nano(told)
     if provider_of(use) == "openrouter" and isinstance(told, int | float):
         return _nano(told)
     if not priced(use):
@@ -201,42 +207,55 @@ def _set_up(lib: Any) -> None:
     lib.disable_hf_tokenizer_download = True
     # litellm ends a stream with an error after 100 equal chunks; a long table row is not an error.
     lib.REPEATED_STREAMING_CHUNK_LIMIT = 1_000_000_000
-    lib.custom_provider_map = [{"provider": "scripted", "custom_handler": _Handler(lib)}]
+    lib.custom_provider_map = [
+        {"provider": prefix, "custom_handler": _Handler(lib, prefix)} for prefix in providers.prefixes()
+    ]
     import_module("litellm.utils").custom_llm_setup()
 
 
 class _HttpFault(Exception):
     """An HTTP-like error as litellm expects it of a custom provider."""
 
-    def __init__(self, lib: Any, fault: ScriptedFault) -> None:
+    def __init__(self, lib: Any, fault: ProviderFailed) -> None:
         super().__init__(fault.message)
         httpx = import_module("httpx")
         after = {"retry-after": f"{fault.retry_after:g}"} if fault.retry_after else {}
         self.status_code = fault.status
         self.message = fault.message
         self.response = httpx.Response(
-            fault.status, headers=after, request=httpx.Request("POST", "http://scripted.invalid/")
+            fault.status, headers=after, request=httpx.Request("POST", "http://provider.invalid/")
         )
         self.litellm_response_headers = self.response.headers
 
 
 class _Handler:
-    """The scripted provider as a litellm `CustomLLM` (whose streaming half is all we use)."""
+    """A plugin's provider as a litellm `CustomLLM` (whose streaming half is all we use)."""
 
-    def __init__(self, lib: Any) -> None:
-        self._lib = lib
+    def __init__(self, lib: Any, prefix: str) -> None:
+        if prefix in getattr(lib, "provider_list", ()):
+            raise LoopspecError(
+                f"models of the prefix `{prefix}` are litellm's", remedy="the plugin needs another one"
+            )
+        self._lib, self._prefix = lib, prefix
         self._types = import_module("litellm.types.utils")
 
-    async def astreaming(self, model: str, messages: Any, **_: Any) -> AsyncIterator[Any]:
-        """Play the script `model` names, as litellm's own chunks."""
-        pieces = scripted.load(scripted.PREFIX + model).play(messages)
+    async def astreaming(
+        self, model: str, messages: Any, optional_params: Any = None, **_: Any
+    ) -> AsyncIterator[Any]:
+        """The provider's pieces as litellm's own chunks."""
+        params = {k: v for k, v in (optional_params or {}).items() if k not in _OURS}
+        tools = params.pop("tools", None) or ()
+        ask = ModelAsk(model, messages, tools, params)
+        pieces = providers.made(self._prefix).stream(ask)
         try:
             async for piece in pieces:
                 yield self._chunk(model, piece)
-        except ScriptedFault as fault:
+        except ProviderFailed as fault:
             raise _HttpFault(self._lib, fault) from None
         finally:
-            await pieces.aclose()
+            close = getattr(pieces, "aclose", None)
+            if close is not None:
+                await close()
 
     def _chunk(self, model: str, piece: Piece) -> Any:
         """One piece as a chunk of the OpenAI sort."""
@@ -252,7 +271,7 @@ class _Handler:
             index, tool, args = piece.call
             function = {"name": tool or None, "arguments": args}
             call = {"index": index, "type": "function", "function": function}
-            delta["tool_calls"] = [{**call, "id": f"scripted-{index}" if tool else None}]
+            delta["tool_calls"] = [{**call, "id": f"{self._prefix}-{index}" if tool else None}]
         if piece.text:
             delta["content"] = piece.text
         choice = self._types.StreamingChoices(
@@ -260,6 +279,14 @@ class _Handler:
         )
         chunk = self._types.ModelResponseStream(model=model, choices=[choice])
         if piece.usage:
-            chunk.usage = usage_of(piece.usage.input_tokens, piece.usage.output_tokens)
-            chunk.usage.cost = piece.usage.cost / NANO
+            told = piece.usage
+            cached = {"cached_tokens": told.cached_tokens} if told.cached_tokens else None
+            chunk.usage = self._lib.Usage(
+                prompt_tokens=told.input_tokens,
+                completion_tokens=told.output_tokens,
+                total_tokens=told.input_tokens + told.output_tokens,
+                prompt_tokens_details=cached,
+            )
+            if told.cost is not None:
+                chunk.usage.cost = told.cost / NANO
         return chunk

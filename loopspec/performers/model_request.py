@@ -9,23 +9,24 @@ Rules of this file:
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from loopspec.codec import canonical_json, digest
 from loopspec.context.transcript import estimate, provider_messages
 from loopspec.effects import CallModel
-from loopspec.errors import BadSpec
+from loopspec.errors import BadSpec, LoopspecError
 from loopspec.hooks import World
 from loopspec.machine.model import Machine, ModelDecl
+from loopspec.performers import providers
 from loopspec.performers.model_litellm import KEYS, provider_of
 
 CALL_SIGNATURES: Final = "call_signatures"
 _MICRO: Final = 1_000_000
 # Providers that understand thinking blocks and signatures; others refuse keys they do not know.
 _TAKES_BLOCKS: Final = frozenset(
-    {"anthropic", "bedrock", "vertex_ai", "azure_ai", "gemini", "openrouter", "scripted"}
+    {"anthropic", "bedrock", "vertex_ai", "azure_ai", "gemini", "openrouter"}
 )
 _PLAIN: Final = ("role", "content", "tool_calls", "tool_call_id")
 _REFUSED_PARAMS: Final[Mapping[str, str]] = {
@@ -77,13 +78,30 @@ def check_params(params: Mapping[str, Any], place: str = "") -> None:
             )
 
 
+def asking_request(
+    decl: ModelDecl, use: str, messages: Sequence[Mapping[str, str]], system: str, place: str = ""
+) -> Request:
+    """The request of a performer that asks for itself; raises `LoopspecError` for what cannot be sent."""
+    params = json.loads(decl.params)
+    check_params(params, place)
+    sent = [{"role": "system", "content": system}] if system.strip() else []
+    for message in messages:
+        role, content = message.get("role"), message.get("content")
+        if role not in ("user", "assistant") or not isinstance(content, str) or not content.strip():
+            raise LoopspecError("a message has a role, `user` or `assistant`, and a text as its content")
+        sent.append({"role": role, "content": content})
+    if not sent or sent[-1]["role"] != "user":
+        raise LoopspecError("the last message must be one of the user")
+    return Request(use, sent, [], params)
+
+
 def build_request(effect: CallModel, world: World) -> Request:
     """The request of `effect`; raises `LoopspecError` for parameters or a prompt that cannot be."""
     decl = world.machine.models[effect.model]
     params = json.loads(decl.params)
     check_params(params, f"{world.machine.file}:{decl.place}")
     system = world.blob(effect.system).decode() if effect.system else ""
-    keep = provider_of(effect.use) in _TAKES_BLOCKS
+    keep = provider_of(effect.use) in _TAKES_BLOCKS or providers.find(effect.use) is not None
     messages = [_sent(m, keep) for m in provider_messages(world.items, system)]
     return Request(effect.use, messages, tool_schemas(world.machine, effect.state), params)
 

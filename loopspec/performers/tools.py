@@ -4,7 +4,8 @@ Rules of this file:
 1. The arguments that run are those of the journal, and their hash is the one that was decided on:
    what was approved and what runs can never differ (fault F21).
 2. Arguments are validated against the tool's JSON Schema, and the envelope is asked once more, before
-   anything runs.
+   anything runs; with arguments that a person changed, for the first time. A grant within limits must
+   hold for what the call would touch now.
 3. What the model sees is bounded; the whole output goes to a blob, redacted too.
 """
 
@@ -13,6 +14,8 @@ import contextlib
 import json
 from dataclasses import replace
 from typing import Final
+
+import msgspec
 
 from loopspec.codec import args_hash
 from loopspec.effects import Effect, RunTool
@@ -26,6 +29,7 @@ from loopspec.events import (
     ToolOutput,
 )
 from loopspec.hooks import ToolContext, World
+from loopspec.machine.grants import grant_for
 from loopspec.machine.ledger import PERSON
 from loopspec.machine.model import ToolDecl
 from loopspec.performers.gate import judge, sight
@@ -122,11 +126,15 @@ def _refused(effect: RunTool, call: Call, declared: ToolDecl, text: str, world: 
     fault = validate(declared.parameters, json.loads(text))
     if fault:
         return f"The arguments do not fit: {fault}"
-    now = judge(world.machine, call, text, world.snapshot, world.workdir)
-    by_person = call.rule == PERSON
+    snapshot = world.snapshot
+    now = judge(world.machine, call, text, snapshot, world.workdir)
+    acting = msgspec.structs.replace(call, paths=tuple(now.paths), command=now.command)
+    by_person = call.rule == PERSON and grant_for(snapshot.grants, acting, snapshot.at) is not None
     if now.answer == "allow" or (now.answer == "ask" and by_person):
         return ""
     why = now.reason or now.rule
+    if call.edited >= 0:
+        return f"What a person made of this call is not allowed ({now.rule}); it was not run. {why}"
     return f"Since it was allowed, what this call would touch has changed; it was not run. {why}"
 
 
