@@ -16,6 +16,7 @@ from loopspec.events import name_of
 from loopspec.journal.entry import Entry
 from loopspec.machine.ledger import grant_for
 from loopspec.machine.model import Machine, Place, Transition
+from loopspec.machine.named import asides
 from loopspec.machine.step import MOVED, accepted
 from loopspec.machine.work import BUDGETS, PPM
 from loopspec.snapshot import Call, Snapshot
@@ -50,6 +51,10 @@ _LINES: Final = {
     "budget.extended": "loopspec resume {id} --extend turns=20",
     "user.interrupted": "Ctrl-C where it runs",
     "rollback.chosen": "b at the menu after Ctrl-C",
+    "user.called": "!COMMAND at the prompt",
+    "user.withdrew": "the queue at the prompt",
+    "model.chosen": "/model at the prompt",
+    "compaction.requested": "/compact at the prompt",
 }
 """How a person sends a command; approvals are asked one by one when a session resumes."""
 
@@ -204,6 +209,8 @@ def _call(snapshot: Snapshot, call: Call, now: int) -> LedgerCall:
         rule=call.rule,
         reason=call.reason,
         grant=grant.id if grant else "",
+        own=call.own,
+        edited=call.edited >= 0,
     )
 
 
@@ -218,6 +225,7 @@ def _grants(snapshot: Snapshot, now: int) -> Iterator[HeldGrant]:
             approver=grant.approver,
             uses=grant.uses,
             left=grant.expires - now if grant.expires else None,
+            within=(*grant.paths, *grant.commands),
         )
 
 
@@ -251,6 +259,7 @@ def _context(machine: Machine, snapshot: Snapshot) -> ContextUse:
     windows = {
         name: machine.context.window or decl.window or snapshot.windows.get(name, 0)
         for name, decl in machine.models.items()
+        if name not in asides(machine)
     }
     active = [machine.states[path].model for path in snapshot.configuration]
     names = [name for name in active if name] or [name for name, size in windows.items() if size]

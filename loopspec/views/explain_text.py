@@ -44,7 +44,12 @@ _PHASES: Final = {
     "retrying": "waits to try again",
     "ended": "its work has ended",
 }
-_SCOPES: Final = {"call": "this exact call", "tool": "the tool for the rest of the session"}
+_SCOPES: Final = {
+    "call": "this exact call",
+    "exact": "these very arguments for the rest of the session",
+    "limited": "the tool within limits for the rest of the session",
+    "tool": "the tool for the rest of the session",
+}
 
 
 def render(explanation: Explanation) -> str:
@@ -142,7 +147,8 @@ def _pending(effect: PendingEffect) -> Iterator[str]:
 
 def _call(call: LedgerCall) -> str:
     """A call of the ledger."""
-    text = f"{call.id} `{call.tool}` ({call.effect}): {call.status}"
+    whose = ", a person's own" if call.own else ", arguments changed by a person" if call.edited else ""
+    text = f"{call.id} `{call.tool}` ({call.effect}{whose}): {call.status}"
     if call.reason:
         text += f": {call.reason}"
     if call.rule:
@@ -155,6 +161,8 @@ def _grant(grant: HeldGrant) -> str:
     text = f"{grant.id} `{grant.tool}`: {_SCOPES.get(grant.scope, grant.scope)}"
     if grant.args_hash:
         text += f" (arguments {grant.args_hash[:12]})"
+    if grant.within:
+        text += f" ({', '.join(grant.within)})"
     text += f", by {grant.approver}, " + (
         "no limit of uses" if grant.uses < 0 else f"{plural(grant.uses, 'use')} left"
     )

@@ -60,10 +60,13 @@ class LedgerCall(_Part, frozen=True):
     rule: str = ""
     reason: str = ""
     grant: str = ""
+    own: bool = False
+    edited: bool = False
 
 
 class HeldGrant(_Part, frozen=True):
-    """A grant. `uses` -1 is without limit; `left` is None when it never expires."""
+    """A grant. `uses` -1 is without limit; `left` is None when it never expires; `within` are the globs
+    of one within limits."""
 
     id: str
     scope: str
@@ -72,6 +75,7 @@ class HeldGrant(_Part, frozen=True):
     approver: str
     uses: int
     left: int | None = None
+    within: tuple[str, ...] = ()
 
 
 class RollbackPoint(_Part, frozen=True):

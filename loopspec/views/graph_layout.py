@@ -5,15 +5,18 @@ Rules of this file:
    and no two horizontal lines ever meet.
 2. All rows that lead to one state join one wire. A wire runs in a lane right of all boxes; two wires
    share a lane only where they do not touch, so no line lies on another.
-3. A text gets the room `width` says it needs, up to a limit; then it is cut, and the whole of it stays
-   in the title that shows when one points at it.
+3. A text gets the room `width` says it needs, up to a limit; actions get a second line. What is longer
+   is cut, and the whole of it stays in the title that shows when one points at it.
+4. A session's trail adds counts, places and colours and moves nothing: the picture stays the loop's.
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from loopspec.views.graph import Act, Arrow, Box, Picture, history_mark, plain
-from loopspec.views.graph_width import fit, width
+from loopspec.views.graph_trail import Trail
+from loopspec.views.graph_width import fit, split, width
+from loopspec.views.words import plural
 
 NAME_SIZE: Final = 13
 TEXT_SIZE: Final = 12
@@ -42,6 +45,8 @@ _ACTS: Final = 190
 _GOAL: Final = 220
 _SPACE: Final = 16
 _HOVER: Final = 400
+_HERE: Final = 60
+"""Room at the right of a head for the word that says where the session stands."""
 _CLEAR: Final = 8
 """Pixels between two wires of one lane."""
 
@@ -51,6 +56,8 @@ class Row:
     """One line of text in a box: a transition, a default, or actions on entry and exit.
 
     `y` is its middle. `target` is the path its wire leads to, empty without one; `title` says it whole.
+    `move` is the transition's id, -1 for other lines; `taken` how often a session took it, `place` its
+    place in the session's last path, from 1, 0 outside it. `more`: it goes on from the line above.
     """
 
     trigger: str
@@ -60,6 +67,10 @@ class Row:
     target: str
     title: str
     y: int = 0
+    move: int = -1
+    taken: int = 0
+    place: int = 0
+    more: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,7 @@ class Frame:
     """A placed box. `name` and `kind` are cut to fit; `column` is where guards and actions begin.
 
     `cuts` are the heights of the dashed lines between regions; `middle` is the middle of its head.
+    `here`: the session stands in it; `visited`: it was there at some time.
     """
 
     box: Box
@@ -79,6 +91,8 @@ class Frame:
     h: int
     column: int
     cuts: tuple[int, ...] = ()
+    here: bool = False
+    visited: bool = False
 
     @property
     def right(self) -> int:
@@ -128,12 +142,12 @@ class Wire:
 
 @dataclass(frozen=True)
 class Layout:
-    """The whole picture, placed. `title` and `note` are the lines above the boxes."""
+    """The whole picture, placed. `title` and `notes` are the lines above the boxes."""
 
     width: int
     height: int
     title: str
-    note: str
+    notes: tuple[str, ...]
     frames: tuple[Frame, ...]
     wires: tuple[Wire, ...]
 
@@ -143,16 +157,16 @@ def badge(box: Box) -> bool:
     return box.first or box.type == "history"
 
 
-def layout(picture: Picture) -> Layout:
-    """Place a picture. The same picture gives the same numbers."""
-    plan = _Plan(picture)
+def layout(picture: Picture, trail: Trail | None = None) -> Layout:
+    """Place a picture, with a session's trail or without. The same picture gives the same numbers."""
+    plan = _Plan(picture, trail)
     frames = plan.place()
     wires = _wires(frames, MARGIN + plan.width)
     lanes = max((wire.lane + 1 for wire in wires), default=0)
     wide = plan.width + (FIRST + (lanes - 1) * LANE if lanes else 0) + 2 * MARGIN
     title = fit(f"{picture.name} {picture.version}", wide - 2 * MARGIN, TITLE_SIZE, bold=True)
-    note = fit(picture.description, wide - 2 * MARGIN, TEXT_SIZE)
-    return Layout(wide, plan.bottom + MARGIN, title, note, frames, wires)
+    notes = tuple(fit(note, wide - 2 * MARGIN, TEXT_SIZE) for note in plan.notes)
+    return Layout(wide, plan.bottom + MARGIN, title, notes, frames, wires)
 
 
 @dataclass
@@ -160,6 +174,7 @@ class _Plan:
     """The boxes being measured and placed, from the top down."""
 
     picture: Picture
+    trail: Trail | None = None
     width: int = _LEAST
     bottom: int = 0
     frames: list[Frame] = field(default_factory=list)
@@ -171,7 +186,10 @@ class _Plan:
         self.measured: dict[str, Frame] = {}
         for top in self.picture.boxes:
             self._measure(top, 0)
-        y = MARGIN + TITLE_SIZE + (2 * ROW if self.picture.description else ROW)
+        about = self.trail
+        notes = (self.picture.description, *((about.head(), about.waits) if about else ()))
+        self.notes = tuple(note for note in notes if note)
+        y = MARGIN + TITLE_SIZE + ROW * (1 + len(self.notes))
         for top in self.picture.boxes:
             y = self._put(top, 0, y) + GAP
         self.bottom = y - GAP
@@ -183,9 +201,11 @@ class _Plan:
         column = INSET + max((width(row.trigger, TEXT_SIZE) for row in rows), default=0) + _SPACE
         name = fit(box.name, _NAME, NAME_SIZE, bold=True)
         kind = fit(_kind(box), _KIND, TEXT_SIZE)
-        made = Frame(box, name, kind, rows, 0, 0, 0, 0, column)
+        trail = self.trail
+        here, visited = (box.path in trail.here, box.path in trail.visited) if trail else (False, False)
+        made = Frame(box, name, kind, rows, 0, 0, 0, 0, column, here=here, visited=visited)
         needs = [_extent(made, row) for row in rows]
-        needs.append(kind_x(made) + width(kind, TEXT_SIZE) + INSET)
+        needs.append(kind_x(made) + width(kind, TEXT_SIZE) + INSET + (_HERE if here else 0))
         self.width = max(self.width, max(needs) + 2 * INDENT * depth)
         self.measured[box.path] = made
         for child in box.children:
@@ -229,23 +249,36 @@ class _Plan:
         if box.default:
             title = plain(f"{box.path} → {box.default} by default", _HOVER)
             rows.append(Row("by default", "", "", self._goal(box.default), box.default, title))
-        rows += [self._row(arrow) for arrow in box.arrows]
+        for arrow in box.arrows:
+            rows += self._rows_of(arrow)
         return tuple(rows)
 
-    def _row(self, arrow: Arrow) -> Row:
-        """The row of a transition."""
+    def _rows_of(self, arrow: Arrow) -> tuple[Row, ...]:
+        """The row of a transition, and the one below it when its actions do not fit."""
         guard = f"[{plain(arrow.guard, _HOVER)}]" if arrow.guard else ""
-        acts = _acts(arrow.actions)
-        least = min(width(plain(acts, _HOVER), TEXT_SIZE), _ACTS)
+        acts = plain(_acts(arrow.actions), _HOVER)
+        least = min(width(acts, TEXT_SIZE), _ACTS)
         guard = fit(guard, _DETAIL - least, TEXT_SIZE)
-        acts = fit(acts, _DETAIL - width(guard, TEXT_SIZE), TEXT_SIZE)
+        acts, rest = split(acts, _DETAIL - width(guard, TEXT_SIZE), TEXT_SIZE)
         if arrow.target is None:
             goal, target = "stays", ""
         elif arrow.target == arrow.source:
             goal, target = "→ itself", ""
         else:
             goal, target = self._goal(arrow.target), arrow.target
-        return Row(fit(arrow.trigger, _TRIGGER, TEXT_SIZE), guard, acts, goal, target, describe(arrow))
+        title, trail = describe(arrow), self.trail
+        taken = trail.taken.get(arrow.id, 0) if trail else 0
+        place = trail.place(arrow.id) if trail else 0
+        if taken:
+            goal = f"×{taken:,} {goal}"
+            title += f" – taken {plural(taken, 'time')}"
+            title += f", number {place} of the last" if place else ""
+        trigger = fit(arrow.trigger, _TRIGGER, TEXT_SIZE)
+        row = Row(trigger, guard, acts, goal, target, title, 0, arrow.id, taken, place)
+        if not rest:
+            return (row,)
+        below = Row("", "", fit(rest, _DETAIL, TEXT_SIZE), "", "", title, 0, arrow.id, taken, more=True)
+        return row, below
 
     def _goal(self, path: str) -> str:
         """How a row names the state it leads to."""

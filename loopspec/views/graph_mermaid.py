@@ -6,12 +6,15 @@ Rules of this file:
 2. Every character with a meaning to the reader of the diagram, or to the Markdown in its labels, is
    written as `#NUMBER;`. Control and direction characters are made visible first.
 3. An arrow that leads nowhere is a line in its state's box: drawn, it would look like leaving.
+4. Of a session's trail, only states without states in them get a class: that is all that every version
+   of the diagram language draws.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
 from loopspec.views.graph import Act, Arrow, Box, Picture, history_mark, plain
+from loopspec.views.graph_trail import Trail
 
 NAME: Final = 60
 """Columns of a state's name."""
@@ -20,22 +23,47 @@ ACTIONS: Final = 40
 TRIGGER: Final = 60
 TOGETHER: Final = 4
 """Most labels on one arrow; more between the same two states make another arrow."""
+WAITS: Final = 120
+_CLASSES: Final = (
+    "classDef here fill:#fff8c5,stroke:#9a6700,stroke-width:3px,color:#1f2328",
+    "classDef seen fill:#ddf4ff,stroke:#54aeff,color:#1f2328",
+)
 _SAFE: Final = frozenset(" .,()[]=/+!?'|…→·")
 
 
-def mermaid(picture: Picture) -> str:
-    """The whole diagram, ended by a newline. The same picture gives the same text."""
+def mermaid(picture: Picture, trail: Trail | None = None) -> str:
+    """The whole diagram, ended by a newline. The same picture gives the same text.
+
+    `trail` is the way of a session: how often what was taken, where it was and where it stands.
+    """
     ids = _ids(picture)
-    title = _quoted(plain(f"{picture.name} {picture.version}", 2 * NAME))
-    lines = ["---", f"title: {title}", "---", "stateDiagram-v2"]
+    title = f"{picture.name} {picture.version}" + (f", {trail.head()}" if trail else "")
+    lines = ["---", f"title: {_quoted(plain(title, 4 * NAME))}", "---", "stateDiagram-v2"]
     lines += [f"    {line}" for line in _boxes(picture.boxes, ids, regions=False)]
-    lines += [f"    {line}" for line in _arrows(picture, ids)]
+    lines += [f"    {line}" for line in _arrows(picture, ids, trail.taken if trail else {})]
+    if trail is not None:
+        lines += [f"    {line}" for line in _standing(picture, ids, trail)]
     return "\n".join(lines) + "\n"
 
 
-def fenced(picture: Picture) -> str:
+def fenced(picture: Picture, trail: Trail | None = None) -> str:
     """The diagram as a fenced block of a Markdown page."""
-    return f"```mermaid\n{mermaid(picture)}```\n"
+    return f"```mermaid\n{mermaid(picture, trail)}```\n"
+
+
+def _standing(picture: Picture, ids: dict[str, str], trail: Trail) -> Iterator[str]:
+    """Where a session was and stands, and what it waits for."""
+    leaves = [box.path for box in picture.walk() if not box.children]
+    here = [path for path in leaves if path in trail.here]
+    seen = [path for path in leaves if path in trail.visited and path not in trail.here]
+    yield from _CLASSES
+    for name, paths in (("here", here), ("seen", seen)):
+        if paths:
+            yield f"class {','.join(ids[path] for path in paths)} {name}"
+    if here:
+        yield f"note right of {ids[here[-1]]}"
+        yield f"    {escape(plain(trail.waits, WAITS))}"
+        yield "end note"
 
 
 def escape(text: str) -> str:
@@ -120,13 +148,13 @@ def _notes(box: Box) -> Iterator[str]:
             yield _label(arrow)
 
 
-def _arrows(picture: Picture, ids: dict[str, str]) -> Iterator[str]:
+def _arrows(picture: Picture, ids: dict[str, str], taken: dict[int, int]) -> Iterator[str]:
     """The arrows between states, those between the same two together."""
     for box in picture.walk():
         labels: dict[str, list[str]] = {}
         for arrow in box.arrows:
             if arrow.target is not None:
-                labels.setdefault(arrow.target, []).append(_label(arrow))
+                labels.setdefault(arrow.target, []).append(_label(arrow, taken.get(arrow.id, 0)))
         for target, found in labels.items():
             for start in range(0, len(found), TOGETHER):
                 label = "<br/>".join(found[start : start + TOGETHER])
@@ -135,13 +163,14 @@ def _arrows(picture: Picture, ids: dict[str, str]) -> Iterator[str]:
             yield f"{ids[box.path]} --> {ids[box.default]} : by default"
 
 
-def _label(arrow: Arrow) -> str:
-    """What stands at an arrow: `trigger [guard] / actions`."""
+def _label(arrow: Arrow, taken: int = 0) -> str:
+    """What stands at an arrow: `trigger [guard] / actions ×3`; the last says how often it was taken."""
     text = plain(arrow.trigger, TRIGGER)
     if arrow.guard:
         text += f" [{plain(arrow.guard, GUARD)}]"
     if arrow.actions:
         text += f" / {_acts(arrow.actions)}"
+    text += f" ×{taken}" if taken else ""
     return escape(text + (" (stays)" if arrow.target is None else ""))
 
 

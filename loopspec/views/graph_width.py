@@ -75,6 +75,23 @@ def fit(text: str, room: int, size: int, *, bold: bool = False) -> str:
     return kept.rstrip() + ELLIPSIS
 
 
+def split(text: str, room: int, size: int) -> tuple[str, str]:
+    """A printable text in two parts: what fits into `room` pixels, up to a space, and the rest of it.
+
+    Without a space that fits, the first part is cut with `…` and there is no rest.
+    """
+    if width(text, size) <= room:
+        return text, ""
+    left, at = room, 0
+    for n, char in enumerate(text):
+        left -= width(char, size)
+        if left < 0:
+            break
+        if char == " ":
+            at = n
+    return (text[:at].rstrip(), text[at + 1 :]) if at > 2 else (fit(text, room, size), "")
+
+
 def _char(char: str) -> int:
     """The width of a character in thousandths of the font's size."""
     known = _WIDTHS.get(char)

@@ -42,6 +42,7 @@ TITLES: Final[Mapping[str, str]] = {
     "retry": "Retries of a model",
     "tool": "A tool",
     "tool_deadlines": "Deadlines of a tool",
+    "guidance": "Guidance",
     "budgets": "Budgets",
     "context": "Context",
     "authority": "Authority",

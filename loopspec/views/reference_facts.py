@@ -12,6 +12,7 @@ import msgspec
 
 from loopspec.events import BY_NAME
 from loopspec.machine.model import Kind
+from loopspec.machine.named import MODEL, TEMPLATE
 from loopspec.spec import helpwords
 from loopspec.spec.job import ToolInfo
 from loopspec.spec.routes import INSTEAD
@@ -44,6 +45,7 @@ SHAPES: Final[Mapping[str, str]] = {
 }
 _GUARDS: Final[Mapping[str, str]] = {
     "user.message": 'event.text.startsWith("/work ")',
+    "user.called": 'event.tool == "shell"',
     "host.woke": "event.gap > 3600000000",
     "budget.exhausted": 'event.which == "usd"',
     "budget.extended": 'event.which == "turns"',
@@ -248,10 +250,15 @@ def _keys(schema: Mapping[str, Any], timer: str) -> list[KeyHelp]:
     ]
 
 
+_MARKED: Final = {MODEL: "a declared model", TEMPLATE: "a text for Jinja2"}
+
+
 def _type(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(f"`{choice}`" for choice in schema["enum"])
     kind = schema.get("type")
+    if kind == "string" and schema.get("format") in _MARKED:
+        return _MARKED[schema["format"]]
     named = [kind] if isinstance(kind, str) else kind or []
     if kind == "array" and isinstance(schema.get("items"), Mapping):
         return f"a list, each item {_type(schema['items'])}"

@@ -18,6 +18,7 @@ from loopspec.events import (
     BoundaryFailed,
     BoundaryTaken,
     BudgetExtended,
+    CompactionRequested,
     ContextCompacted,
     ContextStuck,
     Decision,
@@ -30,6 +31,7 @@ from loopspec.events import (
     HostSuspended,
     HostWoke,
     Kept,
+    ModelChosen,
     ModelOverflowed,
     ModelReplied,
     RollbackChosen,
@@ -40,23 +42,29 @@ from loopspec.events import (
     TimerFired,
     TokenUsage,
     ToolAnswered,
+    UserCalled,
     UserInterrupted,
     UserMessage,
     UserResumed,
+    UserWithdrew,
     name_of,
 )
 from loopspec.journal.entry import Entry
 from loopspec.machine.model import Machine
 from loopspec.record import AddReply, Taken
-from loopspec.views.words import amount, duration, money, pad, plural, printable, what
+from loopspec.views.words import amount, cells, duration, money, pad, plural, printable, what, wrap
 
 WIDTH: Final = 100
+LEAST: Final = 20
+NARROW: Final = 72
+"""Columns below which an entry takes two lines: what happened, and what it did."""
 DETAIL: Final = 400
 """Columns of a detail in the data; the line that is printed is cut at `WIDTH`."""
 
 _TEXT: Final = 60
 _EVENT: Final = 18
 _BY: Final = 7
+_ANY: Final = 1 << 30
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,18 +108,36 @@ def timeline(machine: Machine, entries: Sequence[Entry]) -> list[Line]:
     return lines
 
 
-def render(lines: Sequence[Line], *, start: int) -> str:
-    """The lines as text of at most 100 columns each; `start` is UTC microseconds of time zero."""
-    return "".join(f"{_line(line, start)}\n" for line in lines)
+def render(lines: Sequence[Line], *, start: int, width: int = WIDTH, full: bool = False) -> str:
+    """The lines as text of at most `width` columns each (at least 20).
+
+    `start` is UTC microseconds of time zero. What does not fit is cut, or with `full` goes on below.
+    """
+    width = max(width, LEAST)
+    return "".join(f"{text}\n" for line in lines for text in _texts(line, start, width, full))
 
 
-def _line(line: Line, start: int) -> str:
-    """One line of text."""
-    head = f"{line.seq:>5} {_offset(line.at - start):>11}  {pad(line.event, _EVENT)} "
+def _texts(line: Line, start: int, width: int, full: bool) -> list[str]:
+    """One entry as lines of text."""
+    offset = _offset(line.at - start)
+    tail = _tail(line)
+    if width < NARROW:
+        head, rest = f"{line.seq:>4} {offset:>8} {line.event}", "     "
+        first = [printable(head, width).rstrip()]
+        below = wrap(tail, width, rest, rest) if full else [printable(rest + tail, width).rstrip()]
+        return [*first, *below] if tail else first
+    head = f"{line.seq:>5} {offset:>11}  {pad(line.event, _EVENT)} {pad(line.by, _BY)} "
+    if not full or cells(head + tail) <= width:
+        return [printable(head + tail, width).rstrip()]
+    head = printable(head, width - LEAST)
+    return wrap(tail, width, head, " " * min(cells(head), width - LEAST)) or [head.rstrip()]
+
+
+def _tail(line: Line) -> str:
+    """What an entry did: its moves, its detail, what the spec said."""
     moved = ", ".join(line.moves) or line.outcome
     parts = [moved, line.detail, *(f"says “{printable(s, _TEXT)}”" for s in line.says)]
-    tail = "; ".join(part for part in parts if part)
-    return printable(f"{head}{pad(line.by, _BY)} {tail}", WIDTH).rstrip()
+    return printable("; ".join(part for part in parts if part), _ANY)
 
 
 def _offset(micros: int) -> str:
@@ -157,7 +183,9 @@ def _entered(entry: Entry, names: dict[str, str]) -> tuple[str, ...]:
 
 
 def _proposed(entry: Entry) -> dict[str, str]:
-    """The tools of the calls this entry's reply proposed, by the calls' ledger ids."""
+    """The tools of the calls this entry's reply (or person) proposed, by the calls' ledger ids."""
+    if isinstance(entry.event, UserCalled):
+        return {f"c{entry.seq}_0": entry.event.tool}
     out: dict[str, str] = {}
     for op in entry.record.view:
         if isinstance(op, AddReply) and isinstance(entry.event, ModelReplied):
@@ -181,11 +209,16 @@ class _Details:
                 return _quoted(event.text)
             case UserInterrupted() | HostSuspended():
                 return event.reason
-            case UserResumed():
+            case UserResumed() | CompactionRequested():
                 return ""
+            case ModelChosen():
+                return f"{event.model} = {event.use or 'as declared'}"
+            case UserCalled():
+                return f"own `{event.tool}` {event.args}"
+            case UserWithdrew():
+                return f"took back the message of entry {event.message}"
             case ApprovalGiven():
-                scope = " for the whole tool" if event.scope == "tool" else ""
-                return _why(f"{event.answer} {self._call(event.call)}{scope}", event.reason)
+                return _why(f"{event.answer} {self._call(event.call)}{_scope(event)}", event.reason)
             case BudgetExtended():
                 return f"{event.which} +{amount(event.which, event.amount)}"
             case RollbackChosen():
@@ -193,18 +226,19 @@ class _Details:
             case HostWoke():
                 return f"was away {duration(event.gap)}" if event.gap else ""
             case TimerFired():
-                late = f", late by {duration(event.late)}" if event.late >= 1000 else ""
-                return f"{event.timer}{late}"
+                late = f"late by {duration(event.late)}, " if event.late >= 1000 else ""
+                return f"{late}{event.timer}"
             case EffectClaimed():
                 return self._effect(event.effect)
             case EffectLost() | EffectFailed():
-                return _why(self._effect(event.effect), event.reason)
+                used = _used(event.usage) if isinstance(event, EffectFailed) else ""
+                return f"{_why(self._effect(event.effect), event.reason)}{used}"
             case EffectCancelled():
                 begun = "stopped" if event.started else "never begun"
                 kept = f", {plural(len(event.partial), 'character')} kept" if event.partial else ""
                 return f"{self._effect(event.effect)}: {begun}{kept}{_used(event.usage)}"
             case EffectAnswered():
-                return f"{event.name} {event.data}"
+                return f"{event.name}{_used(event.usage)} {event.data}"
             case ModelReplied():
                 return _reply(event)
             case ModelOverflowed():
@@ -252,6 +286,21 @@ class _Details:
 def _quoted(text: str) -> str:
     """The head of a text, so that what follows it still finds room on the line."""
     return f"“{printable(text, _TEXT)}”" if text else ""
+
+
+def _scope(event: ApprovalGiven) -> str:
+    """What an answer covers beyond the one call, for how long, and what became of the arguments."""
+    match event.scope:
+        case "exact":
+            told = " for these very arguments"
+        case "limited":
+            told = f" within {', '.join((*event.paths, *event.commands))}"
+        case "tool":
+            told = " for the whole tool"
+        case _:
+            told = ""
+    lasts = f", for {duration(event.lasts)}" if event.lasts else ""
+    return f"{told}{lasts}{f', with {event.args}' if event.args else ''}"
 
 
 def _why(head: str, reason: str) -> str:

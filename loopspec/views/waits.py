@@ -34,6 +34,7 @@ BUDGET_WORDS: Final = {
 _NEWS: Final = {
     "user.resumed": "resume",
     "user.message": "a message",
+    "user.called": "a command of your own",
     "rollback.chosen": "a rollback",
     "host.woke": "the host to wake",
     "budget.extended": "a larger budget",

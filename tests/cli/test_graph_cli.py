@@ -57,11 +57,11 @@ def test_the_ending_of_the_file_says_what_is_written(place: Place) -> None:
 
 
 def test_an_ending_that_says_nothing_is_refused(place: Place) -> None:
-    ran = place.run("graph", place.path / "loop.yaml", "-o", "a.png")
+    ran = place.run("graph", place.path / "loop.yaml", "-o", "a.gif")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        "loopspec: a.png: the ending does not say what to write. "
-        "end it in .svg, .mmd, .mermaid, .md, or add --format mermaid or --format svg\n"
+        "loopspec: a.gif: the ending does not say what to write. "
+        "end it in .svg, .png, .mmd, .mermaid, .md, or add --format mermaid, svg or png\n"
     )
     assert names(place.work) == []
 

@@ -14,11 +14,11 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from journeys.review import plugged
 from machine.builders import HOUR, SECOND, changed, coding, machine
 
 from loopspec.drivers import launch
 from loopspec.machine.model import Machine, Place
-from loopspec.registry import installed
 from loopspec.views.graph import Act, Arrow, Box, Picture, picture, span
 from loopspec.views.graph_layout import Layout, describe, guard_end, layout
 from loopspec.views.graph_mermaid import escape, fenced, mermaid
@@ -170,7 +170,7 @@ def test_a_time_is_written_as_in_a_spec(micros: int, text: str) -> None:
 
 @pytest.mark.parametrize("name", launch.shipped_names())
 def test_every_shipped_loop_can_be_drawn(name: str) -> None:
-    made = launch.load(name, installed()).machine
+    made = launch.load(name, plugged(name)).machine
     assert made is not None
     sound(made)
 

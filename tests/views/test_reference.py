@@ -107,7 +107,7 @@ def placed(what: str, data: Any) -> dict[str, Any]:
             tree["tools"]["more"] = data
         case "table=tool_deadlines":
             tree["tools"]["shell"]["deadlines"] = data
-        case "table=budgets" | "table=context" | "table=authority":
+        case "table=budgets" | "table=context" | "table=authority" | "table=guidance":
             tree[what[6:]] = data
         case "table=rule":
             tree["authority"] = {"ask": [data]}

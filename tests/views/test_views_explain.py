@@ -197,6 +197,7 @@ def test_a_new_session_waits_for_a_message_and_says_how_to_send_one() -> None:
         AcceptedCommand(
             event="budget.extended", routed=False, line="loopspec resume s1 --extend turns=20"
         ),
+        AcceptedCommand(event="model.chosen", routed=False, line="/model at the prompt"),
         AcceptedCommand(event="user.message", routed=True, line='loopspec resume s1 -p "…"'),
     )
     assert made.last is not None and made.last.seq == 0 and made.last.hops == ()

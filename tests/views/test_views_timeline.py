@@ -183,8 +183,7 @@ def _hostile(kind: type, text: str) -> Kept:
         for f in msgspec.structs.fields(kind)
         if f.type in (str, list[str])
     }
-    if kind is BudgetExtended:
-        values["amount"] = 1
+    values |= {f.name: 1 for f in msgspec.structs.fields(kind) if f.type is int and f.required}
     made: Kept = kind(**values)
     return made
 
@@ -224,3 +223,36 @@ def test_the_first_entry_tells_which_machine_it_is() -> None:
     run = Run(coding())
     assert isinstance(run.entries[0].event, SessionStarted)
     assert timeline(run.machine, run.entries)[0].detail == f"machine {run.machine.digest[:12]} {{}}"
+
+
+def test_what_a_person_gave_is_told_with_its_scope_its_limits_and_its_arguments() -> None:
+    run = Run(coding())
+    run.say()
+    run.reply("shell", "shell")
+    run.decide(c2_0="ask", c2_1="deny")
+    key = run.snapshot.calls["c2_0"].args_hash
+    given = ApprovalGiven("c2_0", key, "grant", "exact", args='{"cmd":"pwd"}', lasts=90_000_000)
+    run.do(given)
+    lines = timeline(coding(), run.entries)
+    told = 'grant `shell` c2_0 for these very arguments, for 1 min 30 s, with {"cmd":"pwd"}'
+    assert [line.detail for line in lines if line.event == "approval.given"] == [told]
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("width", [1, 20, 71, 72, 80, 100, 200])
+def test_lines_fit_the_width_and_full_leaves_nothing_out(width: int, full: bool) -> None:
+    run = story()
+    lines = timeline(run.machine, run.entries)
+    out = render(lines, start=START, width=width, full=full).splitlines()
+    assert all(cells(line) <= max(width, 20) for line in out)
+    if width >= 72 and not full:
+        assert len(out) == len(lines)
+    if full and width >= 72:
+        said = "".join(out).replace(" ", "")
+        assert all(line.detail.replace(" ", "") in said for line in lines)
+
+
+def test_how_late_a_timer_was_is_said_first() -> None:
+    run = story()
+    text = render(timeline(run.machine, run.entries), start=START, width=72)
+    assert "late by 2 ms, " in text
