@@ -143,9 +143,8 @@ def test_without_the_stores_fence_two_drivers_fork_the_session_and_it_is_found()
         store = MemoryStore(fenced=False)
         sim = Simulation(LOOP, seed, store=store, rules=Rules(fenced=False), faults=faults)
         found = sim.run(TICKS)
-        if found:
-            assert any("acknowledged twice" in f or "does not hold together" in f for f in found), found
-            return
+        if any("acknowledged twice" in f or "does not hold together" in f for f in found):
+            return  # another seed may notice first that the older driver acts on
     pytest.fail("nothing was found without a fence")
 
 

@@ -1,0 +1,1 @@
+"""The `/` commands and `@file` mentions of the terminal: what a typed line asks for."""
