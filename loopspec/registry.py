@@ -3,184 +3,204 @@
 Rules of this file:
 1. Loading a plugin imports only its declarations: kinds, tools, factories. Nothing heavy.
 2. A plugin that cannot be used is named, with what was wrong, before any session starts.
+3. All of a plugin is taken or nothing of it.
 """
 
-import json
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.metadata import entry_points
-from typing import Any
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final
 
 import pluggy
 
-from loopspec.errors import LoopspecError
-from loopspec.hooks import PROJECT, HookSpecs, Performer, Tool
+from loopspec.hooks import PROJECT, HookSpecs, ModelProvider, Observer, Performer, StoreFactory, Tool
 from loopspec.machine.model import Kind
-from loopspec.spec.declare import CEL_RESERVED
-
-SHAPES = ("none", "one", "each")
-EFFECTS = ("read", "write", "irreversible")
-AFTER_CRASH = ("rerun", "probe", "ask")
-WORK = frozenset(
-    {"", "call_model", "decide_calls", "run_tool", "compact_context", "restore_boundary", "perform"}
+from loopspec.registry_checks import PluginError as PluginError
+from loopspec.registry_checks import (
+    check_factory,
+    check_given,
+    check_hooks,
+    check_kind,
+    check_tool,
+    refuse,
 )
-_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-_NAME = re.compile(r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")
+
+SORTS: Final[Mapping[str, str]] = {
+    "loopspec_kinds": "kind",
+    "loopspec_tools": "tool",
+    "loopspec_performers": "performer",
+    "loopspec_stores": "store",
+    "loopspec_observers": "observer",
+    "loopspec_models": "model",
+}
+"""Each hook with one word for what it brings."""
 
 
-class PluginError(LoopspecError):
-    """A plugin that cannot be used."""
+@dataclass(frozen=True)
+class PluginInfo:
+    """An installed plugin: its entry point's name and value, the distribution that brought it, and the
+    names of what it brings, by sort (`kind`, `tool`, …). `fault` is why it cannot be used."""
+
+    name: str
+    version: str = ""
+    distribution: str = ""
+    value: str = ""
+    brings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fault: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything plugins brought: `origins` maps each kind, tool and performer to its plugin."""
+    """Everything plugins brought: `origins` maps `kind NAME`, `tool NAME`, … to its plugin."""
 
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     tools: Mapping[str, Tool] = field(default_factory=dict)
     performers: Mapping[str, Callable[[], Performer]] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    stores: Mapping[str, StoreFactory] = field(default_factory=dict)
+    observers: Mapping[str, Callable[[], Observer]] = field(default_factory=dict)
+    models: Mapping[str, Callable[[], ModelProvider]] = field(default_factory=dict)
 
 
 @cache
 def installed() -> Registry:
     """The registry of everything installed; raises `PluginError` naming a plugin at fault."""
-    found: list[tuple[str, str, Any]] = []
-    for entry in sorted(entry_points(group=PROJECT), key=lambda e: (e.name != "builtin", e.name)):
-        version = entry.dist.version if entry.dist else "unknown"
+    gathering = _Gathering()
+    for info, entry in _found():
+        gathering.add(info, _load(info, entry))
+    return gathering.registry()
+
+
+def survey() -> list[PluginInfo]:
+    """Every installed plugin and whether it can be used, each as if the faulty ones were not there."""
+    gathering = _Gathering()
+    told: list[PluginInfo] = []
+    for info, entry in _found():
         try:
-            plugin = entry.load()
-        except Exception as err:
-            raise PluginError(
-                f"the plugin cannot be imported: {type(err).__name__}: {err}",
-                place=f"plugin {entry.name} ({entry.value})",
-                remedy="repair or uninstall it",
-            ) from err
-        found.append((entry.name, version, plugin))
-    return build(found)
+            told.append(gathering.add(info, _load(info, entry)))
+        except PluginError as err:
+            told.append(replace(info, fault=err.fault, remedy=err.remedy))
+    faults = dict(gathering.without_performer())
+    return [replace(one, fault=one.fault or faults.get(one.name, "")) for one in told]
 
 
 def build(plugins: list[tuple[str, str, Any]]) -> Registry:
     """A registry of `(name, version, plugin)`; raises `PluginError`."""
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(HookSpecs)
-    kinds: dict[str, Kind] = {}
-    tools: dict[str, Tool] = {}
-    performers: dict[str, Callable[[], Performer]] = {}
-    origins: dict[str, str] = {}
-    for name, _, plugin in plugins:
-        try:
-            manager.register(plugin, name=name)
-            manager.check_pending()
-        except pluggy.PluginValidationError as err:
-            raise PluginError(str(err).splitlines()[0], place=f"plugin {name}") from err
-        caller = manager.subset_hook_caller
-        others = [p for n, p in manager.list_name_plugin() if n != name]
-        for kind in _flat(caller("loopspec_kinds", others)()):
-            _check_kind(kind, name)
-            _add(kinds, kind.name, kind, "kind", name, origins)
-        for tool in _flat(caller("loopspec_tools", others)()):
-            _check_tool(tool, name)
-            _add(tools, tool.name, tool, "tool", name, origins)
-        for made in caller("loopspec_performers", others)():
-            for key, factory in made.items():
-                _add(performers, key, factory, "performer", name, origins)
-    for kind in kinds.values():
-        if kind.shape != "none" and kind.performer not in performers:
-            raise PluginError(
-                f"kind `{kind.name}` names the performer `{kind.performer}`, which no plugin brings",
-                place=f"plugin {origins[f'kind {kind.name}']}",
-            )
-    return Registry(kinds, tools, performers, origins, {n: v for n, v, _ in plugins})
+    gathering = _Gathering()
+    for name, version, plugin in plugins:
+        gathering.add(PluginInfo(name, version), plugin)
+    return gathering.registry()
 
 
-def _flat(lists: list[list[Any]]) -> list[Any]:
-    """One list out of many."""
-    return [item for part in lists for item in part]
+def _found() -> Iterator[tuple[PluginInfo, EntryPoint]]:
+    """The entry points of installed plugins, our own first."""
+    for entry in sorted(entry_points(group=PROJECT), key=lambda e: (e.name != "builtin", e.name)):
+        version = entry.dist.version if entry.dist else "unknown"
+        yield PluginInfo(entry.name, version, entry.dist.name if entry.dist else "", entry.value), entry
 
 
-def _add(
-    into: dict[str, Any], key: str, value: Any, what: str, plugin: str, origins: dict[str, str]
-) -> None:
-    """Add under a new name; raises `PluginError` when it is taken."""
-    if key in into:
-        other = origins[f"{what} {key}"]
-        raise PluginError(
-            f"{what} `{key}` is already brought by plugin {other}", place=f"plugin {plugin}"
-        )
-    into[key] = value
-    origins[f"{what} {key}"] = plugin
-
-
-def _check_kind(kind: Any, plugin: str) -> None:
-    """Refuse a kind that is no kind."""
-    where = f"plugin {plugin}"
-    if not isinstance(kind, Kind):
-        raise PluginError(f"loopspec_kinds gave {type(kind).__name__}, not Kind", place=where)
-    if kind.effect not in WORK:
-        raise PluginError(
-            f"kind `{kind.name}` emits `{kind.effect}`; effects are {', '.join(sorted(WORK))}",
-            place=where,
-        )
-    if (kind.shape == "none") != (kind.effect == "") or (
-        (kind.shape == "each") != (kind.effect == "run_tool")
-    ):
-        raise PluginError(
-            f"kind `{kind.name}`: the shape `{kind.shape}` does not fit the effect `{kind.effect}`",
-            place=where,
-            remedy="none has no effect, each runs the ledger's calls, one is for everything else",
-        )
-    _check_schema(kind.schema, f"kind `{kind.name}`", where)
-    for ending, data in kind.endings.items():
-        if data:
-            _check_fields(_check_schema(data, f"the ending `{ending}`", where), ending, where)
-    if not _NAME.match(kind.name) or kind.shape not in SHAPES:
-        raise PluginError(
-            f"kind `{kind.name}` has the shape `{kind.shape}`; shapes are {', '.join(SHAPES)}",
-            place=where,
-        )
-
-
-def _check_schema(text: str, what: str, where: str) -> dict[str, Any]:
-    """The schema of a text; refuse what is no JSON Schema of an object."""
+def _load(info: PluginInfo, entry: EntryPoint) -> Any:
+    """Import a plugin; raises `PluginError`."""
     try:
-        schema = json.loads(text)
-    except (ValueError, RecursionError) as err:
-        raise PluginError(f"the schema of {what} is no JSON: {err}", place=where) from None
-    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
-        raise PluginError(f"the schema of {what} does not describe an object", place=where)
-    return schema
-
-
-def _check_fields(schema: dict[str, Any], ending: str, where: str) -> None:
-    """Refuse fields of an ending that guards could not read: CEL knows them by name."""
-    alike: dict[str, str] = {}
-    properties = schema.get("properties", {})
-    for name in properties if isinstance(properties, dict) else ():
-        other = alike.setdefault(name.replace("_", "").lower(), name)
-        if not _FIELD.fullmatch(name) or name in CEL_RESERVED or other != name:
-            fault = f"the ending `{ending}` has the field `{name}`, which guards could not read"
-            if other != name:
-                fault = f"the ending `{ending}` has the fields `{other}` and `{name}`, too much alike"
-            remedy = "use letters, digits and `_`, no reserved word of CEL"
-            raise PluginError(fault, place=where, remedy=remedy)
-
-
-def _check_tool(tool: Any, plugin: str) -> None:
-    """Refuse a tool that is no tool."""
-    where = f"plugin {plugin}"
-    if not isinstance(tool, Tool):
-        raise PluginError(f"loopspec_tools gave {type(tool).__name__}, not Tool", place=where)
-    if not _NAME.match(tool.name):
-        raise PluginError(f"`{tool.name}` is no name for a tool; use `family.verb`", place=where)
-    if tool.effect not in EFFECTS or tool.after_crash not in AFTER_CRASH:
+        return entry.load()
+    except (Exception, SystemExit) as err:
         raise PluginError(
-            f"tool `{tool.name}`: effect {tool.effect!r} / after_crash {tool.after_crash!r}; wanted "
-            f"one of {', '.join(EFFECTS)} / {', '.join(AFTER_CRASH)}",
-            place=where,
+            f"the plugin cannot be imported: {type(err).__name__}: {err}",
+            place=f"plugin {info.name} ({info.value})",
+            remedy="repair or uninstall it",
+        ) from err
+
+
+class _Gathering:
+    """What plugins brought so far."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(HookSpecs)
+        self._by_sort: dict[str, dict[str, Any]] = {sort: {} for sort in SORTS.values()}
+        self._origins: dict[str, str] = {}
+        self._versions: dict[str, str] = {}
+
+    def add(self, info: PluginInfo, plugin: Any) -> PluginInfo:
+        """Take all a plugin brings, or raise `PluginError` and take nothing."""
+        name = info.name
+        if name in self._versions:
+            other = "another distribution" if not info.distribution else f"not {info.distribution}"
+            refuse(name, f"a plugin of this name is installed already, by {other}")
+        hooks = check_hooks(name, plugin)
+        try:
+            self._manager.register(plugin, name=name)
+            self._manager.check_pending()
+            brought = {SORTS[hook]: self._asked(hook, name, plugin) for hook in hooks}
+            for sort, things in brought.items():
+                for key in things:
+                    self._is_new(sort, key, name)
+        except PluginError:
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
+            raise
+        except (pluggy.PluginValidationError, ValueError) as err:
+            raise PluginError(str(err).splitlines()[0], place=f"plugin {name}") from err
+        for sort, things in brought.items():
+            self._by_sort[sort] |= things
+            self._origins |= {f"{sort} {key}": name for key in things}
+        self._versions[name] = info.version
+        return replace(info, brings={sort: tuple(things) for sort, things in brought.items()})
+
+    def registry(self) -> Registry:
+        """All of it; raises `PluginError` for a kind that nothing performs."""
+        for name, fault in self.without_performer():
+            refuse(name, fault)
+        by = self._by_sort
+        return Registry(
+            kinds=by["kind"],
+            tools=by["tool"],
+            performers=by["performer"],
+            origins=self._origins,
+            versions=self._versions,
+            stores=by["store"],
+            observers=by["observer"],
+            models=by["model"],
         )
-    if tool.after_crash == "probe" and tool.probe is None:
-        raise PluginError(f"tool `{tool.name}` says `probe` but brings none", place=where)
+
+    def without_performer(self) -> Iterator[tuple[str, str]]:
+        """Plugins with a kind whose performer nobody brings, and the fault."""
+        for kind in self._by_sort["kind"].values():
+            if kind.shape != "none" and kind.performer not in self._by_sort["performer"]:
+                yield (
+                    self._origins[f"kind {kind.name}"],
+                    f"kind `{kind.name}` names the performer `{kind.performer}`, which no plugin brings",
+                )
+
+    def _asked(self, hook: str, name: str, plugin: Any) -> dict[str, Any]:
+        """What one hook of a plugin gives, checked, by name."""
+        others = [p for n, p in self._manager.list_name_plugin() if n != name]
+        try:
+            given = self._manager.subset_hook_caller(hook, others)()
+        except Exception as err:
+            refuse(name, f"{hook} raised {type(err).__name__}: {err}")
+        made = given[0] if given else None
+        check_given(name, hook, made)
+        sort = SORTS[hook]
+        if isinstance(made, dict):
+            for key, factory in made.items():
+                check_factory(name, sort, key, factory)
+            return dict(made)
+        found: dict[str, Any] = {}
+        for thing in made or ():
+            (check_kind if sort == "kind" else check_tool)(thing, name)
+            if thing.name in found:
+                refuse(name, f"it brings the {sort} `{thing.name}` twice")
+            found[thing.name] = thing
+        return found
+
+    def _is_new(self, sort: str, key: str, name: str) -> None:
+        """Refuse a name that is taken."""
+        other = self._origins.get(f"{sort} {key}")
+        if other is not None:
+            remedy = f"uninstall one of them: this one, or {other}"
+            refuse(name, f"{sort} `{key}` is already brought by plugin {other}", remedy)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from cli.kit import Place
 from cli.terminal import Terminal, terminal
+from journeys.review import ALONE
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "guide"
@@ -25,7 +26,7 @@ FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL
 STEPS = sorted(p.name for p in GUIDE.glob("*.yaml") if "\nstates:" in p.read_text())
 WRONG = sorted(f"wrong/{p.name}" for p in (GUIDE / "wrong").glob("[0-9]*.yaml"))
 SCRIPTS = sorted(p for p in GUIDE.rglob("*.yaml") if p.read_text().startswith("script: 1\n"))
-SHIPPED = sorted((ROOT / "specs").glob("*.yaml"))
+SHIPPED = ALONE
 UNFORMATTED = "wrong/12-layout.yaml"
 
 PROMPTS = {

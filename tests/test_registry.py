@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from loopspec.hooks import hook
+from loopspec.effects import Effect
+from loopspec.events import EffectFailed, Kept
+from loopspec.hooks import World, hook
 from loopspec.machine.model import Kind
 from loopspec.registry import PluginError, build
 
@@ -25,6 +27,13 @@ def kind(**changes: Any) -> Kind:
     return Kind(**(right | changes))
 
 
+class Polls:
+    """A performer, as far as loading one looks at it."""
+
+    async def perform(self, effect: Effect, world: World) -> Kept:
+        return EffectFailed(effect.id, "not in this test")
+
+
 def brought(*kinds: Kind) -> ModuleType:
     """A plugin with these kinds and one performer."""
 
@@ -34,7 +43,7 @@ def brought(*kinds: Kind) -> ModuleType:
 
     @hook
     def loopspec_performers() -> dict[str, Any]:
-        return {"poll": object}
+        return {"poll": Polls}
 
     made = ModuleType("mine")
     vars(made).update(loopspec_kinds=loopspec_kinds, loopspec_performers=loopspec_performers)

@@ -25,7 +25,11 @@ def test_a_wheel_runs_shipped_loops_from_anywhere(tmp_path: Path) -> None:
         archive.extractall(site)
     assert "loopspec/shipped/specs/coding-agent.yaml" in names
     assert "loopspec/shipped/schemas/loopspec-1.schema.json" in names
+    assert "loopspec/shipped/schemas/events-1.schema.json" in names
     assert "loopspec/demo/repo/tests/test_money.py" in names
+    assert "loopspec/py.typed" in names
+    assert "loopspec/cli/fonts/LICENSE" in names
+    assert "loopspec/templates/plugin/pyproject.toml.txt" in names
     assert not [n for n in names if "__pycache__" in n]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -48,17 +48,25 @@ def entry_lines(
 
     `streamed` are calls whose output has been shown already.
     """
-    out: list[str] = []
     match entry.event:
         case ModelReplied(calls=calls):
-            out += [style.strong("• ") + _call_line(c.tool, c.args) for c in calls]
+            head = [style.strong("• ") + call_line(c.tool, c.args) for c in calls]
+        case ToolAnswered():
+            head = _tool_lines(session, entry.event, style, entry.event.call in streamed)
+        case _:
+            head = []
+    return head + note_lines(session, entry, style)
+
+
+def note_lines(session: Session, entry: Entry, style: Style) -> list[str]:
+    """What a person sees of an entry, beside the model's replies and the tools' results."""
+    out: list[str] = []
+    match entry.event:
         case GateDecided(decisions=decisions):
             for found in decisions:
                 if found.answer == "deny":
                     why = printable(found.reason or found.rule, room())
-                    out.append(style.bad(f"  denied: {_name(session, found.call)}: {why}"))
-        case ToolAnswered():
-            out += _tool_lines(session, entry.event, style, entry.event.call in streamed)
+                    out.append(style.bad(f"  denied: {call_name(session, found.call)}: {why}"))
         case AttemptFailed(reason=reason, detail=detail):
             out.append(style.warn(f"  attempt failed ({reason}): {printable(detail, room())}"))
         case BoundaryTaken(boundary=boundary):
@@ -82,7 +90,7 @@ def entry_lines(
     for op in entry.record.view:
         if isinstance(op, AddResult) and op.text is not None and op.status != "ok":
             text = printable(op.text, room())
-            out.append(style.warn(f"  ✗ {_name(session, op.call)}: {op.status}: {text}"))
+            out.append(style.warn(f"  ✗ {call_name(session, op.call)}: {op.status}: {text}"))
     for said in entry.record.said:
         if said.to == "person":
             out.append(style.strong("» ") + printable_block(said.text))
@@ -93,7 +101,7 @@ def entry_lines(
     return out
 
 
-def _call_line(tool: str, args: str, *, few: bool = False) -> str:
+def call_line(tool: str, args: str, *, few: bool = False) -> str:
     """A proposed call on one line; `few`: only the tool and what it is about."""
     try:
         data = json.loads(args)
@@ -117,12 +125,12 @@ def _tool_of(session: Session, call: str) -> str:
     return next((i.tool for i in reversed(session.items) if i.call == call), call)
 
 
-def _name(session: Session, call: str) -> str:
+def call_name(session: Session, call: str) -> str:
     """A call in a few words: its tool and what it is about."""
     for item in reversed(session.items):
         for made in item.calls:
             if made.id == call:
-                return _call_line(made.tool, made.args, few=True)
+                return call_line(made.tool, made.args, few=True)
     return _tool_of(session, call)
 
 
@@ -136,15 +144,8 @@ def _tool_lines(
     session: Session, event: ToolAnswered, style: Style, streamed: bool
 ) -> list[str]:
     """The card of a finished call: its result, duration and the end of its output."""
-    lines = [line for line in event.output.splitlines() if line.strip()]
-    word, mark = event.status, style.good("  ✓ ")
-    if event.status == "ok" and lines and (code := _EXIT.match(lines[-1])):
-        word = lines[-1]
-        mark = style.good("  ✓ ") if code[1] == "0" else style.warn("  ! ")
-        lines.pop()
-    elif event.status != "ok":
-        mark = style.warn("  ⏱ ") if event.status == "timeout" else style.bad("  ✗ ")
-    head = f"{_name(session, event.call)}: {word}, {duration(event.duration)}"
+    mark, word, lines = outcome(event, style)
+    head = f"{call_name(session, event.call)}: {word}, {duration(event.duration)}"
     if event.status == "ok" and (streamed or _only_reads(session, event.call)):
         return [mark + head + ("" if streamed else style.dim(f" · {plural(len(lines), 'line')}"))]
     hidden = len(lines) - OUTPUT_LINES
@@ -153,10 +154,23 @@ def _tool_lines(
     return out
 
 
-def preview_of(session: Session, call: Call, tools: Mapping[str, Tool]) -> str:
-    """What a call would do, as its tool shows it (a diff), else its arguments."""
+def outcome(event: ToolAnswered, style: Style) -> tuple[str, str, list[str]]:
+    """How a call ended: its mark, one word for it (an exit code if there is one), its lines."""
+    lines = [line for line in event.output.splitlines() if line.strip()]
+    if event.status != "ok":
+        mark = style.warn("  ⏱ ") if event.status == "timeout" else style.bad("  ✗ ")
+        return mark, event.status, lines
+    if lines and (code := _EXIT.match(lines[-1])):
+        mark = style.good("  ✓ ") if code[1] == "0" else style.warn("  ! ")
+        return mark, lines[-1], lines[:-1]
+    return style.good("  ✓ "), event.status, lines
+
+
+def preview_of(session: Session, call: Call, tools: Mapping[str, Tool], args: str = "") -> str:
+    """What a call would do, as its tool shows it (a diff), else its arguments; `args` stand in for
+    those the model proposed."""
     try:
-        args = session.args(call)
+        args = args or session.args(call)
     except LoopspecError as err:
         return str(err)
     declared = session.machine.tools.get(call.tool)

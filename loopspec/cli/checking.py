@@ -84,8 +84,8 @@ def _verdict(x: Any, lenient: bool) -> str:
     noted = [counts] if warnings else []
     noted += [f"{_counted(len(x.accepted), 'warning')} accepted"] if x.accepted else []
     return (
-        f"{x.name}: right: {m.name} {m.version}, {len(m.states)} states, "
-        f"{len(m.transitions)} transitions, "
+        f"{x.name}: right: {m.name} {m.version}, {_counted(len(m.states), 'state')}, "
+        f"{_counted(len(m.transitions), 'transition')}, "
         f"{''.join(f'{n}, ' for n in noted)}machine {m.digest[:12]}"
     )
 

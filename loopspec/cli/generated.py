@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from loopspec.drivers import lines, lines_schema
 from loopspec.drivers.launch import tool_infos
 from loopspec.performers import builtin
 from loopspec.registry import Registry, build
 from loopspec.spec import schema
+from loopspec.testing import journey_file
 from loopspec.version import __version__
 from loopspec.views import reference, reference_lists
 
@@ -32,6 +34,8 @@ def stored() -> dict[str, str]:
     registry = shipped_registry()
     return {
         "schemas/loopspec-1.schema.json": schema.render(open_schema()),
+        lines.SCHEMA_FILE: lines_schema.render(),
+        "schemas/journey-1.schema.json": journey_file.schema(),
         "docs/reference/language.md": reference.language_page(),
         "docs/reference/events.md": reference_lists.events_page(registry.kinds),
         "docs/reference/kinds.md": reference_lists.kinds_page(registry.kinds),

@@ -22,9 +22,11 @@ COMMANDS: Final = {
     "sessions": ("loopspec.cli.looking", "sessions"),
     "explain": ("loopspec.cli.looking", "explain"),
     "timeline": ("loopspec.cli.looking", "timeline"),
+    "stats": ("loopspec.cli.counting", "stats"),
     "replay": ("loopspec.cli.proving", "replay"),
     "verify": ("loopspec.cli.proving", "verify"),
     "torture": ("loopspec.cli.torturing", "torture"),
+    "fork": ("loopspec.cli.forking", "fork"),
     "export": ("loopspec.cli.moving", "export"),
     "import": ("loopspec.cli.moving", "import_"),
     "backup": ("loopspec.cli.moving", "backup"),
@@ -32,11 +34,20 @@ COMMANDS: Final = {
     "fmt": ("loopspec.cli.formatting", "fmt"),
     "graph": ("loopspec.cli.drawing", "graph"),
     "simulate": ("loopspec.cli.simulating", "simulate"),
+    "test": ("loopspec.cli.journeying", "test"),
     "kinds": ("loopspec.cli.helping", "kinds"),
     "events": ("loopspec.cli.helping", "events"),
     "explain-code": ("loopspec.cli.helping", "explain_code"),
     "schema": ("loopspec.cli.helping", "schema"),
+    "completion": ("loopspec.cli.completing", "completion"),
+    "plugins": ("loopspec.cli.plugging", "plugins"),
+    "tools": ("loopspec.cli.plugging", "tools"),
+    "new": ("loopspec.cli.making", "new"),
 }
+
+
+COMPLETING: Final = "_LOOPSPEC_COMPLETE"
+"""Set by a shell that asks how a line could go on (see `completing`)."""
 
 
 class Lazy(click.Group):
@@ -52,6 +63,8 @@ class Lazy(click.Group):
         if where is None:
             return None
         command: click.Command = getattr(import_module(where[0]), where[1])
+        if COMPLETING in os.environ:
+            command = import_module("loopspec.cli.completing").completed(command)
         return command
 
 

@@ -44,10 +44,13 @@ class Out:
             return
         self._queue.put(text)
 
-    def close(self) -> None:
-        """Wait for what is queued to be written, for a bounded time."""
+    def close(self, *, patient: bool = False) -> None:
+        """Wait for what is queued to be written: for a bounded time, or until it is if `patient`.
+
+        A signal that ends the process ends the waiting too.
+        """
         self._queue.put(None)
-        self._thread.join(CLOSE_SECONDS)
+        self._thread.join(None if patient else CLOSE_SECONDS)
 
     def drain(self) -> None:
         """Wait until what is queued has been written, for a bounded time."""
@@ -96,10 +99,15 @@ class Out:
 
 
 def is_terminal() -> bool:
-    """Whether a person sits at both ends."""
+    """Whether a person sits at both ends, and this process may ask: it is not in the background.
+
+    A process in the background that reads from its terminal, or sets its modes, is stopped.
+    """
     try:
-        return sys.stdin.isatty() and sys.stdout.isatty()
-    except (ValueError, AttributeError):
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return False
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (ValueError, AttributeError, OSError):
         return False
 
 

@@ -1,8 +1,9 @@
 """The door for programs: one JSON result at the end, or every event as it happens.
 
 Rules of this file:
-1. stdout holds JSON and nothing else; one object per line.
+1. stdout holds JSON and nothing else; one object per line (see `loopspec.drivers.lines`).
 2. Nobody is asked: what needs a person parks the session, unless `--yes` answers it.
+3. No character of a line steers a terminal or ends the line for anybody: those are escaped.
 """
 
 import json
@@ -12,15 +13,24 @@ from typing import Any, Final
 
 import msgspec
 
-from loopspec.cli.exits import words_of
 from loopspec.cli.output import Out
+from loopspec.drivers.conforming import Verdict
 from loopspec.drivers.door import Nobody
+from loopspec.drivers.lines import Line, Opened, RefusedLine, kept_line, live_line, plain
+from loopspec.drivers.outcome import Denials, error_result, result_of
+from loopspec.drivers.outcome import answer_of as answer_of
 from loopspec.drivers.session import Session
-from loopspec.events import Kept, Live, name_of, tag_of
+from loopspec.errors import Exit, LoopspecError
+from loopspec.events import Kept, Live, name_of
 from loopspec.journal.entry import Entry
 from loopspec.machine.rest import Rest
 
-VERSION: Final = 1
+ESCAPED: Final = {n: f"\\u{n:04x}" for n in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+
+
+def written(line: Line) -> str:
+    """A line as it is written, its end included."""
+    return json.dumps(plain(line), ensure_ascii=False).translate(ESCAPED) + "\n"
 
 
 class ProgramDoor(Nobody):
@@ -31,8 +41,11 @@ class ProgramDoor(Nobody):
         super().__init__(yes=yes)
         self._stream = stream
         self._out = Out(sys.stdout)
+        self._denials = Denials()
         self._begun = 0
         self._first = 0
+        self._patient = True
+        self.verdict: Verdict | None = None
         self.session = ""
 
     def on_gone(self, call: Callable[[], Any]) -> None:
@@ -41,52 +54,51 @@ class ProgramDoor(Nobody):
 
     def opened(self, session: Session, driver: Any) -> None:
         """The session is about to run."""
+        snapshot, machine = session.snapshot, session.machine
         self._begun = session.clock.awake()
-        self._first, self.session = session.snapshot.seq + 1, session.id
-        if self._stream:
-            self._line({"kind": "opened", "session": session.id, "name": session.machine.name})
+        self._first, self.session = snapshot.seq + 1, session.id
+        self._denials.begin(session)
+        self._line(
+            Opened(
+                session=session.id,
+                name=machine.name,
+                version=machine.version,
+                machine=machine.digest,
+                workdir=snapshot.workdir,
+                resumed=snapshot.seq > 0,
+                state=snapshot.configuration,
+            )
+        )
 
     def kept(self, session: Session, entry: Entry) -> None:
         """One line for an entry."""
-        if not self._stream:
-            return
-        self._line(
-            {
-                "kind": "kept",
-                "session": session.id,
-                "seq": entry.seq,
-                "at": entry.at,
-                "by": entry.by,
-                "name": name_of(entry.event),
-                "event": msgspec.to_builtins(entry.event),
-                "outcome": entry.outcome,
-                "state": list(session.snapshot.configuration),
-                "said": [msgspec.to_builtins(s) for s in entry.record.said if s.to != "log"],
-            }
-        )
+        self._denials.kept(session, entry)
+        self._line(kept_line(entry, session.snapshot))
 
     def live(self, event: Live) -> None:
         """One line for a live event."""
-        if self._stream:
-            data = {"kind": "live", "name": tag_of(type(event)), "event": msgspec.to_builtins(event)}
-            self._line(data, live=True)
+        self._line(live_line(self.session, event), live=True)
 
     def refused(self, event: Kept, reason: str, accepted: tuple[str, ...]) -> None:
         """One line for a refusal."""
-        if self._stream:
-            self._line(
-                {
-                    "kind": "refused",
-                    "name": name_of(event),
-                    "reason": reason,
-                    "accepted": list(accepted),
-                }
-            )
+        self._line(RefusedLine(self.session, name_of(event), reason, accepted))
 
     def ended(self, session: Session, rest: Rest, code: int) -> None:
-        """The result object."""
-        lasted = session.clock.awake() - self._begun
-        self._line(result(session, rest, code, lasted, answer_of(session, self._first)))
+        """The result object; `verdict`, if set, says what came of an answer that had to conform."""
+        result = result_of(
+            *(session, rest, code),
+            first=self._first,
+            begun=self._begun,
+            denials=self._denials.all,
+        )
+        if self.verdict is not None:
+            result = judged(result, self.verdict)
+        self._patient = code != Exit.SUSPENDED
+        self._out.write(written(result))
+
+    def failed(self, err: LoopspecError) -> None:
+        """The result object of a run that something outside the loop has stopped."""
+        self._out.write(written(error_result(err, self.session)))
 
     @property
     def gone(self) -> bool:
@@ -94,50 +106,20 @@ class ProgramDoor(Nobody):
         return self._out.gone
 
     def close(self) -> None:
-        """Write what is queued."""
-        self._out.close()
+        """Write what is queued, however slowly it is read; a run that was told to end waits less."""
+        self._out.close(patient=self._patient)
 
-    def _line(self, data: dict[str, Any], *, live: bool = False) -> None:
-        """Write one JSON object."""
-        text = json.dumps({"v": VERSION, **data}, ensure_ascii=False)
-        self._out.write(text + "\n", live=live)
-
-
-def answer_of(session: Session, first: int) -> str:
-    """The newest text of the model since entry `first`, empty if it has said nothing in this run."""
-    for item in reversed(session.items):
-        if int(item.id.partition(".")[0]) < first:
-            return ""
-        if item.role == "assistant" and item.text.strip() and not item.partial:
-            return item.text
-    return ""
+    def _line(self, line: Line, *, live: bool = False) -> None:
+        """Write one object, if every event is wanted."""
+        if self._stream:
+            self._out.write(written(line), live=live)
 
 
-def result(
-    session: Session, rest: Rest, code: int, duration: int, answer: str
-) -> dict[str, Any]:
-    """The result of a run as plain data; cost is USD as text, null when a price is unknown."""
-    usage, snapshot = session.snapshot.usage, session.snapshot
-    waiting = [
-        {"call": c.id, "tool": c.tool, "status": c.status, "rule": c.rule}
-        for c in snapshot.calls.values()
-        if c.status in ("asked", "lost")
-    ]
-    return {
-        "kind": "result",
-        "status": rest.reason,
-        "exit": int(code),
-        "session": session.id,
-        "state": list(snapshot.configuration),
-        "answer": answer,
-        "detail": words_of(session.machine, snapshot, rest),
-        "turns": usage.turns,
-        "usage": {
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "calls": usage.calls,
-        },
-        "cost_usd": None if usage.unpriced else f"{usage.cost / 1e9:.9f}",
-        "duration_seconds": round(duration / 1e6, 3),
-        "waiting": waiting,
-    }
+def judged(result: Any, verdict: Verdict) -> Any:
+    """The result with what came of its answer; faults turn a quiet end into a failed one."""
+    made = msgspec.structs.replace(result, output=verdict.value, faults=verdict.faults)
+    if verdict.faults:
+        made = msgspec.structs.replace(
+            made, status="failed", detail="the answer does not conform to the output schema"
+        )
+    return made

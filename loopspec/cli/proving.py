@@ -101,7 +101,11 @@ def _verified(session: str, store: Path | None) -> dict[str, Any]:
     from loopspec.drivers.verifying import NotWhole, rescue, verified
 
     opened = open_store(store, readonly=True)
-    key = resolve_session(opened, session)
+    try:
+        key = resolve_session(opened, session)
+    except NotFound:
+        fault = f"there is no session and no file `{session}`"
+        raise NotFound(fault, remedy="see: loopspec sessions") from None
     count, head = 0, ""
     try:
         for entry in verified(opened, key):

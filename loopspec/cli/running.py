@@ -1,83 +1,135 @@
 """`loopspec run` and `loopspec resume`: a session from its start, or from where it stands."""
 
-import asyncio
-import contextlib
-import os
-from collections.abc import Callable, Coroutine
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from loopspec.cli.exits import exit_of
-from loopspec.cli.options import open_store, resolve_session, run_options, store_option
-from loopspec.cli.output import is_terminal
-from loopspec.cli.signals import keep_to_ourselves, signals
-from loopspec.errors import BadSpec, Conflict, Exit, LoopspecError, UsageError
+from loopspec.cli.answering import AnswerFile
+from loopspec.cli.driving import Manner, Unheard, drive
+from loopspec.cli.options import (
+    open_store,
+    program_options,
+    resolve_session,
+    run_options,
+    store_option,
+)
+from loopspec.cli.prompting import joined, said
+from loopspec.drivers.conforming import Wanted
+from loopspec.drivers.ending import run_to_end as run_to_end
+from loopspec.drivers.limiting import Limits, with_limits
+from loopspec.errors import BadSpec, Conflict, LoopspecError, UsageError
 from loopspec.events import Kept
 from loopspec.version import __version__
 
-GRACE: Final = 3.0
-"""Seconds that work which was cancelled may take to end once the run is over."""
+FRESH = ("input", "model", "session")
+"""Options that only a new session takes."""
 
 
 @click.command()
-@click.argument("spec")
+@click.argument("spec", required=False)
+@click.option("-r", "--resume", "again_id", metavar="ID", help="Go on with this session.")
+@click.option(
+    "-c",
+    "--continue",
+    "newest",
+    is_flag=True,
+    help="Go on with the newest session of the work directory (of SPEC, if it is given).",
+)
 @run_options
 @click.pass_context
-def run(ctx: click.Context, /, spec: str, **options: Any) -> None:
-    """Run SPEC (a file, or the name of a shipped loop) in the work directory."""
-    ctx.exit(start(spec, **options))
+def run(
+    ctx: click.Context, /, spec: str | None, again_id: str | None, newest: bool, **options: Any
+) -> None:
+    """Run SPEC (a file, or the name of a shipped loop) in the work directory.
+
+    What comes on standard input is the first message, or stands below the one of -p.
+    """
+    output_format = options["output_format"]
+
+    def work() -> int:
+        goes_on = newest or again_id is not None
+        waits = not goes_on and not options["input"]
+        options["prompt"] = said(options["prompt"], needed=waits)
+        if goes_on:
+            return _go_on(spec, again_id, newest, options)
+        if spec is None:
+            raise UsageError(
+                "no spec is named",
+                remedy="loopspec run SPEC; or -c for the newest session here, -r ID for another",
+            )
+        return start(spec, **options)
+
+    ctx.exit(reported(output_format, work))
 
 
 @click.command()
 @click.argument("session")
-@click.option("-p", "--prompt", help="Say this to the session.")
-@click.option("--yes", is_flag=True, help="Answer what is asked with yes; never overrides a deny.")
+@click.option(
+    "-p", "--prompt", multiple=True, metavar="TEXT", help="Say this; `-` is standard input."
+)
 @click.option(
     "--extend",
     multiple=True,
     metavar="BUDGET=AMOUNT",
     help="More of a budget: turns=20, tokens=100000, usd=1.50, elapsed=30m.",
 )
-@click.option(
-    "--output-format",
-    type=click.Choice(["text", "json", "stream-json"]),
-    default="text",
-    show_default=True,
-)
 @store_option
+@program_options
 @click.pass_context
 def resume(
-    ctx: click.Context,
-    session: str,
-    prompt: str | None,
-    yes: bool,
-    extend: tuple[str, ...],
-    output_format: str,
-    store: Path | None,
+    ctx: click.Context, /, session: str, prompt: tuple[str, ...], store: Path | None, **options: Any
 ) -> None:
     """Go on with SESSION from where its journal stands."""
-    ctx.exit(again(session, prompt, yes, extend, output_format, store))
+
+    def work() -> int:
+        text = said(prompt, needed=True) if "-" in prompt else joined(prompt)
+        return again(session, text, store=store, **options)
+
+    ctx.exit(reported(options["output_format"], work))
+
+
+def reported(output_format: str, work: Callable[[], int]) -> int:
+    """Do `work`; what stops it before the run has begun is a result object too, for a program."""
+    try:
+        return work()
+    except LoopspecError as err:
+        begun = isinstance(err, Unheard) or getattr(err, "told", False)
+        if output_format != "text" and not begun:
+            from loopspec.cli.program_door import written
+            from loopspec.drivers.outcome import error_result
+
+            sys.stdout.write(written(error_result(err)))
+        raise
 
 
 def start(
     spec: str,
     *,
     input: tuple[str, ...] = (),
-    prompt: str | None = None,
+    prompt: str | Sequence[str] | None = None,
     model: tuple[str, ...] = (),
     workdir: Path | None = None,
     store: Path | None = None,
     session: str | None = None,
     yes: bool = False,
     output_format: str = "text",
+    output_schema: Path | None = None,
+    answer: Path | None = None,
+    max_turns: int | None = None,
+    max_usd: str | None = None,
 ) -> int:
     """Start a session and run it; gives back the exit code. Raises `LoopspecError`."""
     from loopspec.cli.checking import show_diagnostics
     from loopspec.drivers import launch
+    from loopspec.drivers.guidance import guided
+    from loopspec.drivers.world import SystemClock, redactor
     from loopspec.registry import installed
 
+    text = joined(prompt)
+    manner, wanted = _manner(yes, output_format, output_schema, answer, ask=text is None)
     registry = installed()
     loaded = launch.load(spec, registry)
     if loaded.machine is None:
@@ -88,15 +140,16 @@ def start(
         what = "a warning" if many == 1 else f"{many} warnings"
         click.echo(f"{spec} has {what}: loopspec check {spec}", err=True)
     machine = launch.with_models(loaded.machine, model)
+    machine = with_limits(machine, _limits(max_turns, max_usd))
     machine = launch.anchored(machine, launch.find(spec).parent)
     inputs = launch.parse_inputs(machine, input)
-    said = _said(prompt)
+    events = _said(_with_schema(text, wanted))
     where = _workdir(workdir)
+    machine = guided(machine, where, redactor().text)
     windows = launch.preflight(machine)
     started = launch.started(machine, registry, inputs, where, windows, __version__)
     opened = open_store(store)
     from loopspec.drivers.session import Session
-    from loopspec.drivers.world import SystemClock, redactor
 
     key = launch.check_id(session) if session else launch.new_id(machine)
 
@@ -109,38 +162,143 @@ def start(
             raise UsageError(
                 f"there is a session `{key}` already", remedy=f"go on with: loopspec resume {key}"
             ) from None
-        return made, first, said
+        return made, first, events
 
-    return _drive(begin, opened, yes, output_format, ask=prompt is None)
+    return drive(begin, opened, manner)
 
 
 def again(
     session: str,
     prompt: str | None,
-    yes: bool,
-    extend: tuple[str, ...],
-    output_format: str,
-    store: Path | None,
+    *,
+    yes: bool = False,
+    extend: tuple[str, ...] = (),
+    output_format: str = "text",
+    store: Path | None = None,
+    output_schema: Path | None = None,
+    answer: Path | None = None,
+    max_turns: int | None = None,
+    max_usd: str | None = None,
 ) -> int:
     """Resume a session; gives back the exit code. Raises `LoopspecError`."""
+    from loopspec.drivers import launch
     from loopspec.drivers.resuming import check_prompt, extensions, first_events
     from loopspec.drivers.session import Session
     from loopspec.drivers.world import SystemClock, redactor
 
     more = extensions(extend)
+    limits = _limits(max_turns, max_usd)
+    manner, wanted = _manner(
+        yes, output_format, output_schema, answer, ask=prompt is None, limits=limits
+    )
     opened = open_store(store)
     key = resolve_session(opened, session)
     loaded = Session.load(opened, key, SystemClock(), redactor())
     _still_possible(loaded)
-    check_prompt(loaded, prompt)
+    text = _with_schema(prompt, wanted)
+    check_prompt(loaded, text)
+    if limits.usd is not None:  # its models need a price, or the limit would be a promise of nothing
+        launch.preflight(with_limits(loaded.machine, limits))
 
     def first(session: Session) -> list[tuple[Kept, str]]:
-        return first_events(session, prompt, more)
+        return first_events(session, text, more)
 
     async def begin() -> Any:
         return loaded, None, first
 
-    return _drive(begin, opened, yes, output_format, ask=prompt is None)
+    return drive(begin, opened, manner)
+
+
+def _go_on(spec: str | None, given: str | None, newest: bool, options: dict[str, Any]) -> int:
+    """`run` with -r or -c: find the session, and go on with it."""
+    if given is not None and newest:
+        raise UsageError("-r and -c both name a session", remedy="give one of them")
+    refused = [f"--{name}" for name in FRESH if options[name]]
+    if options["workdir"] is not None and not newest:
+        refused.append("--workdir")
+    if refused:
+        raise UsageError(
+            f"{', '.join(refused)}: a session keeps what it started with",
+            remedy="leave it out, or start a new session without -r and -c",
+        )
+    name = _name_of(spec) if spec is not None else ""
+    store = open_store(options["store"])
+    try:
+        if newest:
+            found = newest_in(store, _workdir(options["workdir"]), name)
+        else:
+            found = resolve_session(store, given or "")
+            _is_of(store, found, name)
+    finally:
+        store.close()
+    kept = {k: v for k, v in options.items() if k not in (*FRESH, "workdir", "prompt")}
+    return again(found, options["prompt"], **kept)
+
+
+def _name_of(spec: str) -> str:
+    """The name that the document `spec` gives its loop; raises `LoopspecError`."""
+    from loopspec.drivers import launch
+    from loopspec.registry import installed
+
+    machine = launch.load(spec, installed()).machine
+    if machine is None:
+        raise BadSpec(f"{spec} cannot be read", remedy=f"see: loopspec check {spec}")
+    return machine.name
+
+
+def _is_of(store: Any, session: str, name: str) -> None:
+    """A session that is named beside a spec must be that spec's; raises `UsageError`."""
+    row = next(r for r in store.sessions() if r.session == session)
+    if name and row.name != name:
+        raise UsageError(
+            f"session {session} is one of `{row.name}`, not of `{name}`",
+            remedy=f"go on with: loopspec run -r {session}",
+        )
+
+
+def newest_in(store: Any, workdir: Path, name: str = "") -> str:
+    """The session of a work directory (and of the loop `name`) that moved last; raises `NotFound`."""
+    from loopspec.drivers.session import read_snapshot
+    from loopspec.errors import Damaged, NotFound
+
+    for row in sorted(store.sessions(), key=lambda r: r.updated, reverse=True):
+        if name and row.name != name:
+            continue
+        head = store.head(row.session)
+        try:
+            found = head is not None and read_snapshot(head.snapshot, row.session).workdir
+        except Damaged:
+            continue
+        if found == str(workdir):
+            return str(row.session)
+    of = f" of `{name}`" if name else ""
+    raise NotFound(f"there is no session{of} in {workdir}", remedy="see: loopspec sessions")
+
+
+def _manner(
+    yes: bool,
+    output_format: str,
+    schema: Path | None,
+    answer: Path | None,
+    *,
+    ask: bool,
+    limits: Limits | None = None,
+) -> tuple[Manner, Wanted | None]:
+    """How the run is to go, and what its answer must conform to; raises `UsageError`."""
+    wanted = Wanted.read(schema) if schema is not None else None
+    place = AnswerFile(answer) if answer is not None else None
+    asks = ask and wanted is None
+    return Manner(yes, output_format, asks, wanted, place, limits or Limits()), wanted
+
+
+def _limits(turns: int | None, usd: str | None) -> Limits:
+    """The limits of the options; raises `UsageError`."""
+    from loopspec.spec.literals import usd as read
+
+    amount = read(usd) if usd is not None else None
+    if usd is not None and not amount:
+        raise UsageError(f"`--max-usd {usd}` is no amount", remedy="write --max-usd 1.50")
+    return Limits(turns, amount)
 
 
 def _still_possible(session: Any) -> None:
@@ -152,6 +310,13 @@ def _still_possible(session: Any) -> None:
             place=str(where),
             remedy="put it back, then resume",
         )
+
+
+def _with_schema(prompt: str | None, wanted: Wanted | None) -> str | None:
+    """The message with what the answer must conform to."""
+    if wanted is None:
+        return prompt
+    return wanted.told if prompt is None else f"{prompt}\n\n{wanted.told}"
 
 
 def _said(prompt: str | None) -> list[tuple[Any, str]]:
@@ -174,83 +339,3 @@ def _workdir(given: Path | None) -> Path:
     except UnicodeEncodeError:
         raise UsageError("the work directory's name is no UTF-8 text") from None
     return where
-
-
-def make_door(output_format: str, yes: bool, ask: bool) -> Any:
-    """The door for an output format, and for whether a person sits there."""
-    from loopspec.cli.program_door import ProgramDoor
-    from loopspec.cli.text_door import TextDoor
-
-    if output_format == "text":
-        return TextDoor(yes=yes, terminal=is_terminal(), ask=ask)
-    return ProgramDoor(yes=yes, stream=output_format == "stream-json")
-
-
-def _drive(
-    begin: Callable[[], Any], store: Any, yes: bool, output_format: str, *, ask: bool
-) -> int:
-    """Run a session behind a door until it rests; gives back the exit code."""
-    keep_to_ourselves()
-    door = make_door(output_format, yes, ask)
-    busy = True
-    try:
-        code, busy = run_to_end(_main(begin, door))
-    finally:
-        door.close()
-        with contextlib.suppress(LoopspecError):
-            store.close()
-    if busy:  # a plugin's code ignores its cancellation; everything is written, so leave it
-        os._exit(code)
-    if door.gone and code in (Exit.OK, Exit.SUSPENDED):
-        raise Unheard(
-            "the output was closed before everything was written",
-            place=f"session {door.session}",
-            remedy=f"go on with: loopspec resume {door.session}",
-            code=code,
-        )
-    return code
-
-
-def run_to_end(work: Coroutine[Any, Any, int]) -> tuple[int, bool]:
-    """Run the event loop; gives back the code and whether something would not stop.
-
-    `asyncio.run` waits without a limit for tasks that swallow their cancellation.
-    """
-    loop = asyncio.new_event_loop()
-    try:
-        code = loop.run_until_complete(work)
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
-        return code, any(not task.done() for task in left)
-    finally:
-        if not any(not task.done() for task in asyncio.all_tasks(loop)):
-            loop.close()
-
-
-class Unheard(LoopspecError):
-    """Nobody read the end of the output; the exit code tells whether the session was parked."""
-
-    def __init__(self, fault: str, *, place: str, remedy: str, code: int) -> None:
-        """`code` is what the run would have ended with."""
-        super().__init__(fault, place=place, remedy=remedy)
-        self.exit = Exit.SUSPENDED if code == Exit.SUSPENDED else Exit.FAILED
-
-
-async def _main(begin: Callable[[], Any], door: Any) -> int:
-    """Create or load, drive, show the end."""
-    from loopspec.drivers.local import LocalDriver
-    from loopspec.drivers.threads import DaemonThreads
-    from loopspec.registry import installed
-
-    asyncio.get_running_loop().set_default_executor(DaemonThreads())
-    session, first_step, events = await begin()
-    driver = LocalDriver(session, installed(), door)
-    door.opened(session, driver)
-    async with signals(driver, door):
-        rest = await driver.run(events, first_step)
-    code = exit_of(rest, session.snapshot)
-    door.ended(session, rest, code)
-    return int(code)

@@ -26,7 +26,12 @@ PR_SET_DUMPABLE: Final = 4
 
 @contextlib.asynccontextmanager
 async def signals(driver: Any, door: Any) -> AsyncIterator[None]:
-    """Handle signals for `driver` while the body runs."""
+    """Handle signals for `driver` while the body runs.
+
+    A door with a screen has `ctrl_c` (whether a Ctrl-C meant something to it alone) and `restore`
+    (gives the terminal back, for a process that ends at once).
+    """
+    hear, restore = getattr(door, "ctrl_c", None), getattr(door, "restore", None)
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
     unheard = [0]
@@ -40,6 +45,9 @@ async def signals(driver: Any, door: Any) -> AsyncIterator[None]:
         return task
 
     def heard() -> None:
+        if hear is not None and hear():  # it meant something to the screen alone
+            unheard[0] = 0
+            return
         if last and not last[0].done():  # an earlier one still waits to be written
             driver.stop(Rest("interrupted"))
             return
@@ -49,22 +57,27 @@ async def signals(driver: Any, door: Any) -> AsyncIterator[None]:
     def interrupted(number: int, frame: object) -> None:
         unheard[0] += 1
         if unheard[0] >= PATIENCE:
+            if restore is not None:
+                restore()
             os._exit(Exit.INTERRUPTED)
         with contextlib.suppress(RuntimeError):  # the loop may have closed
             loop.call_soon_threadsafe(heard)
 
     def gone() -> None:
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(lambda: begin(_park(driver, "the output was closed")))
+            loop.call_soon_threadsafe(parked, "the output was closed")
 
     def parked(name: str) -> None:
-        begin(_park(driver, name))
+        begin(park(driver, HostSuspended(reason=name)))
 
+    # What the parent has us ignore stays ignored: `nohup` SIGHUP, a script's `&` SIGINT.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, parked, number.name)
-    # asyncio's own handler needs a free loop; this one counts even while a step computes.
-    loop.add_signal_handler(signal.SIGINT, lambda: None)
-    signal.signal(signal.SIGINT, interrupted)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, parked, number.name)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        # asyncio's own handler needs a free loop; this one counts even while a step computes.
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        signal.signal(signal.SIGINT, interrupted)
     door.on_gone(gone)
     try:
         yield
@@ -98,13 +111,13 @@ async def _interrupt(driver: Any, idle: list[tuple[str, ...]]) -> None:
         driver.stop(Rest("interrupted"))
 
 
-async def _park(driver: Any, reason: str) -> None:
+async def park(driver: Any, asked: HostSuspended) -> None:
     """Ask the session to park; one that does not route this is left as the journal has it."""
     if driver.recovering:
         driver.stop(Rest("suspended"))
         return
     with contextlib.suppress(LoopspecError):
-        await driver.tell(HostSuspended(reason=reason), "host")
+        await driver.tell(asked, "host")
     machine, snapshot = driver.session.machine, driver.session.snapshot
     kinds = [machine.kind_of(path) for path in snapshot.configuration]
     if not any(kind is not None and kind.rests == "suspended" for kind in kinds):

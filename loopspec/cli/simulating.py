@@ -8,6 +8,7 @@ Rules of this file:
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,8 @@ def simulate(
     from loopspec.testing.many import THOROUGH, TICKS, Plan
     from loopspec.testing.report import Report, command_of
 
+    if keep is not None:
+        _folder(keep)  # now, and not when the seeds are done
     wanted = chosen(faults.split(",")) if faults else Faults()
     loaded = launch.load(spec, installed())
     if loaded.machine is None:
@@ -119,12 +122,27 @@ def _run(plan: "Plan", seeds: range, jobs: int, report: "Report") -> bool:
     return True
 
 
+def _folder(folder: Path) -> None:
+    """Make the folder for journals; raises `LoopspecError` when nothing could be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as err:
+        raise _unkept(folder, err) from err
+
+
+def _unkept(folder: Path, err: OSError) -> LoopspecError:
+    """Why journals cannot be kept."""
+    fault = f"journals cannot be kept here: {err.strerror}"
+    return LoopspecError(fault, place=str(folder), remedy="name a folder that you may write to")
+
+
 def _keep(plan: "Plan", report: "Report", folder: Path) -> None:
     """Write the journals of seeds with a violation: their entries as JSON lines, and as text."""
     from loopspec.testing.many import journal_lines
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for seed in report.failed[:KEPT]:
             sim = plan.simulation(seed)
             found = plan.run(sim, seed)
@@ -133,7 +151,5 @@ def _keep(plan: "Plan", report: "Report", folder: Path) -> None:
             told = [f"violated: {what}" for what in found] + journal_lines(sim)
             (folder / f"sim-{seed}.txt").write_text("".join(f"{line}\n" for line in told), "utf-8")
     except OSError as err:
-        fault = f"the journals were not kept: {err.strerror}"
-        remedy = "name a folder that you may write to"
-        raise LoopspecError(fault, place=str(folder), remedy=remedy) from err
+        raise _unkept(folder, err) from err
     click.echo(f"\nkept: the journals of {min(KEPT, len(report.failed))} seeds in {folder}")

@@ -74,7 +74,7 @@ class TextDoor:
         """Name the session, so that it can be found again."""
         machine = session.machine
         self._first, self.session = session.snapshot.seq + 1, session.id
-        self._say(
+        self.say(
             self._style.dim(f"{machine.name} {machine.version} · session {session.id}")
             + self._style.dim(f" · in {session.snapshot.workdir}")
         )
@@ -84,7 +84,7 @@ class TextDoor:
         if isinstance(entry.event, ModelReplied):
             self._end_line()
         for line in entry_lines(session, entry, self._style, frozenset(self._streamed)):
-            self._say(line)
+            self.say(line)
 
     def live(self, event: Live) -> None:
         """Show text as it streams."""
@@ -103,7 +103,7 @@ class TextDoor:
         """Say why a command was not taken, and what would be."""
         if isinstance(event, UserInterrupted):
             return  # pressed twice, or while it stops already
-        self._say(
+        self.say(
             self._style.warn(f"not taken: {name_of(event)}: {reason}")
             + self._style.dim(f" (accepted here: {', '.join(accepted)})")
         )
@@ -132,7 +132,7 @@ class TextDoor:
         words = words_of(session.machine, session.snapshot, rest)
         if rest.reason == "input" and self._ask and not self.terminal:
             words += " (nothing is read from a pipe)"
-        self._say(self._style.dim(restful(session, words)))
+        self.say(self._style.dim(restful(session, words)))
 
     @property
     def gone(self) -> bool:
@@ -151,7 +151,7 @@ class TextDoor:
         """Put a tool's question to the person (see `loopspec.hooks.People`)."""
         async with self._one:
             self._end_line()
-            self._say(self._style.strong("? ") + printable_block(question))
+            self.say(self._style.strong("? ") + printable_block(question))
             return await self._line("> ") or ""
 
     async def _approve(self, session: Session) -> Kept | None:
@@ -160,11 +160,11 @@ class TextDoor:
         if call is None:
             return None
         preview = await asyncio.to_thread(preview_of, session, call, installed().tools)
-        self._say(call_card(session, call, preview, self._style))
+        self.say(call_card(session, call, preview, self._style))
         if self.yes:
             given = granted(session)
             if given is not None:
-                self._say(self._style.good(f"  {given.answer}ed by --yes"))
+                self.say(self._style.good(f"  {given.answer}ed by --yes"))
             return given
         if not self.terminal:
             return None
@@ -182,7 +182,7 @@ class TextDoor:
             key = line.strip().lower()[:1]
             if key in keys:
                 if keys[key] in ("deny", "abandon"):
-                    self._say(self._style.warn(f"  {'denied' if key == 'n' else 'given up'}"))
+                    self.say(self._style.warn(f"  {'denied' if key == 'n' else 'given up'}"))
                 return ApprovalGiven(
                     call=call.id,
                     args_hash=call.args_hash,
@@ -246,7 +246,7 @@ class TextDoor:
             self._open = ""
             self._progress.write("\n")
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
         """Write a whole line."""
         self._end_line()
         self._progress.write(line + "\n")

@@ -111,6 +111,8 @@ def make_job(spec: str, options: dict[str, Any], scratch: Path) -> Any:
     from loopspec.cli.text_door import TextDoor
     from loopspec.drill.job import PROMPT, Job
     from loopspec.drivers import launch
+    from loopspec.drivers.guidance import guided
+    from loopspec.drivers.world import redactor
     from loopspec.performers import model_litellm
     from loopspec.registry import installed
 
@@ -126,6 +128,8 @@ def make_job(spec: str, options: dict[str, Any], scratch: Path) -> Any:
     if workdir is not None and not workdir.is_dir():
         raise UsageError(f"the work directory {workdir} is no directory")
     machine = launch.anchored(launch.with_models(machine, models), launch.find(spec).parent)
+    if workdir is not None:
+        machine = guided(machine, workdir, redactor().text)
     machine = _rehearsed(machine, registry, scratch)
     given = launch.parse_inputs(machine, inputs)
     windows = launch.preflight(machine)

@@ -12,7 +12,7 @@ import msgspec
 
 from loopspec.codec import decode, encode
 from loopspec.effects import Effect
-from loopspec.events import Answer, EffectAnswered, EffectFailed, Kept, name_of
+from loopspec.events import Answer, EffectAnswered, EffectFailed, Kept, TokenUsage, name_of
 from loopspec.machine.model import Machine
 from loopspec.tools.arguments import validate
 
@@ -30,9 +30,17 @@ def checked(machine: Machine, effect: Effect, given: object) -> Kept:
         decode(encode(answer), type(answer))
     except (msgspec.MsgspecError, TypeError, ValueError) as err:
         return _fault(effect, f"`{name_of(answer)}` with a field that does not fit: {err}")
+    used = getattr(answer, "usage", None)
+    if isinstance(used, TokenUsage) and min(_counts(used)) < 0:  # a budget must never grow by it
+        return _fault(effect, f"`{name_of(answer)}` with a usage below zero")
     if isinstance(answer, EffectAnswered):
         return _foreign(machine, effect, answer)
     return answer
+
+
+def _counts(used: TokenUsage) -> tuple[int, ...]:
+    """The numbers of a usage."""
+    return used.input_tokens, used.output_tokens, used.cached_tokens, used.cost or 0
 
 
 def _is_answer(given: object) -> TypeGuard[Answer]:

@@ -13,8 +13,17 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from loopspec.events import Kept, ModelReplied, ProposedCall, ToolAnswered, UserMessage
+from loopspec.events import (
+    ApprovalGiven,
+    Kept,
+    ModelReplied,
+    ProposedCall,
+    ToolAnswered,
+    UserCalled,
+    UserMessage,
+)
 from loopspec.governance.redact import Redactor
+from loopspec.machine.given import SECRET_ARGS as SECRET_ARGS
 from loopspec.tokens import estimate
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -24,13 +33,15 @@ OURS: Final = frozenset(
     | {"ref", "method", "timer", "request", "blob", "status", "drop", "parent", "finish", "name"}
 )
 _COUNTED: Final = (UserMessage, ToolAnswered, ModelReplied)
-SECRET_ARGS: Final = "The arguments hold a secret; name it instead of writing it."
+_WITH_ARGS: Final = frozenset({ProposedCall, ApprovalGiven, UserCalled})
 
 
 def clean(event: Kept, redactor: Redactor) -> Kept:
     """The event without secrets or broken characters, its token counts stamped."""
     if isinstance(event, ModelReplied):
         event = _reply(event, redactor)
+    elif isinstance(event, ApprovalGiven | UserCalled) and not writable(event.args, redactor):
+        event = msgspec.structs.replace(event, args=SECRET_ARGS)  # which the core refuses
     made: Kept = _texts(event, redactor)
     if isinstance(made, _COUNTED) and not made.tokens:
         text = made.output if isinstance(made, ToolAnswered) else made.text
@@ -43,11 +54,16 @@ def whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
 
 
+def writable(args: str, redactor: Redactor) -> bool:
+    """Whether arguments can be written down as they are: no secret in them, no broken character."""
+    return not redactor.holds(args) and whole(args) == args
+
+
 def _reply(event: ModelReplied, redactor: Redactor) -> ModelReplied:
     """Calls whose arguments hold a secret get a problem; blocks that do are left out."""
     calls = [
         ProposedCall(tool=c.tool, args="{}", problem=SECRET_ARGS)
-        if redactor.holds(c.args) or whole(c.args) != c.args
+        if not writable(c.args, redactor)
         else c
         for c in event.calls
     ]
@@ -68,7 +84,7 @@ def _texts(value: S, redactor: Redactor) -> S:
 @cache
 def _looked_at(kind: type[msgspec.Struct]) -> tuple[str, ...]:
     """The fields of a struct that may hold a text: all but numbers, and but texts of ours."""
-    ours = OURS | {"args"} if kind is ProposedCall else OURS
+    ours = OURS | {"args"} if kind in _WITH_ARGS else OURS
     may = [f for f in msgspec.structs.fields(kind) if f.type not in (int, bool, int | None)]
     return tuple(f.name for f in may if f.type is not str or f.name not in ours)
 
@@ -77,8 +93,8 @@ def _any(value: Any, redactor: Redactor) -> Any:
     """Any field's value, cleaned."""
     if isinstance(value, str):
         return redactor.text(whole(value)) if value else value
-    if isinstance(value, list):
-        return [_any(v, redactor) for v in value]
+    if isinstance(value, list | tuple):
+        return type(value)(_any(v, redactor) for v in value)
     if isinstance(value, msgspec.Struct):
         return _texts(value, redactor)
     return value

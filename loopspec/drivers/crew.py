@@ -5,6 +5,7 @@ from loopspec.errors import LoopspecError
 from loopspec.hooks import Performer
 from loopspec.machine.model import Machine
 from loopspec.registry import Registry
+from loopspec.registry_checks import check_methods
 
 BOUNDARIES = "workspace"
 
@@ -34,12 +35,14 @@ class Crew:
             factory = self._registry.performers.get(name)
             if factory is None:
                 raise LoopspecError(f"no installed plugin brings the performer `{name}`")
-            found = self._made[name] = factory()
+            found = factory()
+            check_methods(self._registry.origins.get(f"performer {name}", "?"), "performer", name, found)
+            self._made[name] = found
         return found
 
 
 def in_words(effect: Effect) -> str:
     """An effect in a few words, for people."""
     name = str(effect.__struct_config__.tag).replace("_", " ")
-    target = getattr(effect, "tool", "") or getattr(effect, "use", "")
+    target = getattr(effect, "tool", "") or getattr(effect, "use", "") or getattr(effect, "kind", "")
     return f"{name} {target}".strip()

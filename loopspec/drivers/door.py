@@ -58,8 +58,8 @@ class Nobody:
 
 
 def waiting_call(session: Session) -> Call | None:
-    """The first call that waits for a person, in proposal order."""
-    calls = sorted(session.snapshot.calls.values(), key=lambda c: (c.seq, c.index))
+    """The first call that waits for a person: one of their own, then in proposal order."""
+    calls = sorted(session.snapshot.calls.values(), key=lambda c: (not c.own, c.seq, c.index))
     return next((c for c in calls if c.status in ("asked", "lost")), None)
 
 

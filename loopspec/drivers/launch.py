@@ -16,6 +16,7 @@ from loopspec.codec import canonical_json
 from loopspec.errors import BadInput, BadSpec, NoKey, UsageError
 from loopspec.events import SessionStarted
 from loopspec.machine.model import Field, Machine, ModelDecl
+from loopspec.machine.named import models_of
 from loopspec.registry import Registry
 from loopspec.spec.diagnose import Diagnostic
 from loopspec.spec.parse import Compiled, ToolInfo
@@ -214,8 +215,8 @@ def _value(field: Field, text: str) -> Any:
 
 
 def used_models(machine: Machine) -> list[ModelDecl]:
-    """The declared models that some state uses."""
-    names = {s.model for s in machine.states.values() if s.model}
+    """The declared models that some state uses, in its own key or in the configuration of its kind."""
+    names = {name for path in machine.states for name in models_of(machine, path)}
     return [m for n, m in machine.models.items() if n in names]
 
 

@@ -18,6 +18,7 @@ from loopspec.drivers.crew import Crew, in_words
 from loopspec.drivers.door import Door
 from loopspec.drivers.lease import Tenure
 from loopspec.drivers.mailbox import Mailbox
+from loopspec.drivers.observing import Watchers, wanted
 from loopspec.drivers.recovery import decide_recovery, needs_claim
 from loopspec.drivers.session import Session
 from loopspec.drivers.world import LocalWorld
@@ -58,6 +59,7 @@ class LocalDriver:
         self.session = session
         self._crew = Crew(registry, session.machine)
         self._door = door
+        self._watchers = Watchers(wanted(registry), self._watch)
         self._world = LocalWorld(session, registry.tools, self._watch, door.people)
         self._tenure = tenure or Tenure(session.store, session.id, session.clock)
         self._box: Mailbox[Told] = Mailbox()
@@ -103,6 +105,7 @@ class LocalDriver:
         try:
             self._still_here()
             self._world.begin()
+            self._watchers.begin(self.session, fresh=step is not None)
             if step is not None:
                 self._shown()
                 self._act(step.effects)
@@ -124,6 +127,7 @@ class LocalDriver:
                 beating.cancel()
                 self.session.token = 0
                 self._tenure.free()
+                await self._watchers.end(self.session, whole)
         after = resting(self.session.machine, self.session.snapshot)
         return after if after is not None and after.reason in CLOSED else rest
 
@@ -223,6 +227,7 @@ class LocalDriver:
         """Show the entry that was just committed."""
         if self.session.last_entry is not None:
             self._door.kept(self.session, self.session.last_entry)
+            self._watchers.see(self.session.last_entry)
 
     def _forget_partials(self, event: Kept) -> None:
         """A settled effect's open stream needs no keeping."""
@@ -302,7 +307,8 @@ class LocalDriver:
             answer = EffectFailed(effect=effect.id, reason=str(err))
         except BaseException as err:  # a plugin's own code, `sys.exit` included
             answer = EffectFailed(effect=effect.id, reason=f"{type(err).__name__}: {err}")
-        self._box.put((answer, self._crew.name(effect), None))
+        self._world.settled(effect.id)
+        self._box.put((self._world.billed(answer), self._crew.name(effect), None))
 
     async def _cancel(self, target: str) -> None:
         """Stop an effect; one that does not stop in time is reported as lost."""
@@ -379,5 +385,6 @@ class LocalDriver:
 
     def _watch(self, event: Live) -> None:
         """Show a live event; a door that fails must not stop the loop."""
+        self._watchers.see(event)
         with contextlib.suppress(Exception):
             self._door.live(event)

@@ -22,7 +22,15 @@ from loopspec.drivers.verifying import load_machine as load_machine
 from loopspec.drivers.verifying import verified as verified
 from loopspec.drivers.view import View, load_view, replaces
 from loopspec.errors import Conflict, Damaged
-from loopspec.events import Kept, ModelReplied, SessionStarted, Stamped, name_of
+from loopspec.events import (
+    ApprovalGiven,
+    Kept,
+    ModelReplied,
+    SessionStarted,
+    Stamped,
+    UserCalled,
+    name_of,
+)
 from loopspec.governance.redact import Redactor
 from loopspec.journal.chain import Row, check, check_head, make_entry, read
 from loopspec.journal.entry import GENESIS, Entry
@@ -199,17 +207,31 @@ class Session:
 
     def args(self, call: Call) -> str:
         """A call's canonical JSON arguments from the journal; raises `Damaged` when they differ."""
-        found = self._args.get(call.id)
+        key = f"{call.id} {call.args_hash}"
+        found = self._args.get(key)
         if found is None:
-            row = next(self.store.entries(self.id, call.seq, call.seq + 1))
-            event = read(row).event
-            if not isinstance(event, ModelReplied) or call.index >= len(event.calls):
-                raise Damaged(f"entry {call.seq} does not hold call {call.id}", place=self.id)
-            found = event.calls[call.index].args
+            seq = call.seq if call.edited < 0 else call.edited
+            found = proposed(read(next(self.store.entries(self.id, seq, seq + 1))).event, call)
+            if found is None:
+                raise Damaged(f"entry {seq} does not hold call {call.id}", place=self.id)
             if args_hash(call.tool, found) != call.args_hash:
                 raise Damaged(f"the arguments of call {call.id} were changed", place=self.id)
-            self._args = {call.id: found}
+            self._args = {key: found}
         return found
+
+
+def proposed(event: Kept, call: Call) -> str | None:
+    """The arguments of a call as this event holds them: as the model or a person proposed them, or as
+    a person changed them. None where it holds none."""
+    match event:
+        case ModelReplied(calls=calls) if call.edited < 0 and call.index < len(calls):
+            return calls[call.index].args
+        case ApprovalGiven(args=args) if args and event.call == call.id:
+            return args
+        case UserCalled(args=args) if call.own:
+            return args
+        case _:
+            return None
 
 
 def listed_as(store: Store, session: str) -> str:

@@ -85,7 +85,9 @@ class Simulation:
         self.end: End | None = None
         self.passed: set[End] = set()
         self._ends = ends
-        self._person = person or (RandomPerson() if script is None else ScriptedPerson(*script))
+        self._person = person or (
+            RandomPerson(self.world.pools) if script is None else ScriptedPerson(*script)
+        )
         self._clock = SimClock(START)
         self._use(faults if faults is not None else Faults())
         disk = SimDisk(self.store, self.dice, self._faults, self.counts)

@@ -3,15 +3,19 @@
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import msgspec
 
 from loopspec.context.transcript import Item
 from loopspec.drivers.session import Session
+from loopspec.drivers.shown import Shown
+from loopspec.effects import Effect
 from loopspec.errors import NotFound
-from loopspec.events import Live
+from loopspec.events import EffectAnswered, EffectCancelled, EffectFailed, Kept, Live, TokenUsage
 from loopspec.governance.redact import Redactor
-from loopspec.hooks import People, Tool
+from loopspec.hooks import People, Reply, Tool
 from loopspec.machine.model import Machine
 from loopspec.snapshot import Call, Snapshot
 
@@ -48,9 +52,10 @@ class LocalWorld:
         self.machine: Machine = session.machine
         self.workdir = Path(session.snapshot.workdir)
         self.people = people
-        self.watch = watch
+        self._shown = Shown(session.redactor, watch)
         self._tools = tools
         self._dice = random.SystemRandom()
+        self._consumed: dict[str, TokenUsage] = {}  # by asking models, of effects without an answer
         self._partials: dict[str, bytes] = {}
         self._kept: set[str] = set()  # effects of which the store may hold a partial
 
@@ -82,6 +87,14 @@ class LocalWorld:
         """A blob's bytes."""
         return self.session.store.blob(digest)
 
+    def watch(self, event: Live) -> None:
+        """Show a live event at once, without secrets."""
+        self._shown(event)
+
+    def settled(self, effect: str) -> None:
+        """Nothing more is shown of an effect: what was held back, in case a secret began, is shown."""
+        self._shown.settled(effect)
+
     def put_blob(self, data: bytes) -> str:
         """Keep bytes for good."""
         return self.session.store.put_blob(data)
@@ -102,6 +115,24 @@ class LocalWorld:
         if effect in self._kept:  # most effects have none: the store's writer need not be woken
             self._kept.discard(effect)
             self.session.store.drop_partial(self.session.id, effect)
+
+    async def ask(
+        self, effect: Effect, model: str, messages: Sequence[Mapping[str, str]], system: str = ""
+    ) -> Reply:
+        """Ask a declared model once (see `loopspec.hooks.World.ask`)."""
+        from loopspec.performers.asking import ask
+
+        def spend(usage: TokenUsage) -> None:
+            self._consumed[effect.id] = self._consumed.get(effect.id, TokenUsage()).plus(usage)
+
+        return await ask(effect, model, messages, system, self, spend)
+
+    def billed(self, answer: Kept) -> Kept:
+        """The answer of an effect with what asking models for it has consumed; nobody can forget it."""
+        used = self._consumed.pop(getattr(answer, "effect", ""), None)
+        if used and isinstance(answer, EffectAnswered | EffectFailed | EffectCancelled):
+            return msgspec.structs.replace(answer, usage=answer.usage.plus(used))
+        return answer
 
     def redact(self, text: str) -> str:
         """The text without secrets."""

@@ -40,6 +40,12 @@ means), or where the spec routes loss to.
 Step, journal, view, envelope, crash table and store (in memory) are the real ones; the driver is a double
 that keeps the local driver's rules one move at a time, so that a fault can strike between any two. A real
 driver on a real disk is what `loopspec torture` is for.
+
+And a loop's own tests, as files: what its models reply, what a person does, what must come of it.
+
+    >>> from loopspec.testing import journeys, walk
+    >>> len(journeys("chat")) > 3
+    True
 """
 
 from collections.abc import Callable
@@ -56,6 +62,7 @@ from loopspec.errors import BadSpec
 from loopspec.machine.model import Machine
 from loopspec.registry import Registry, installed
 from loopspec.spec.diagnose import render_text
+from loopspec.testing.journeys import Walk, journeys, walk
 from loopspec.testing.many import THOROUGH, TICKS, Plan, batches
 from loopspec.testing.report import Report, Violation, command_of
 
@@ -70,7 +77,10 @@ __all__: Final = [
     "ScriptedPerson",
     "Simulation",
     "Violation",
+    "Walk",
+    "journeys",
     "simulate",
+    "walk",
 ]
 
 

@@ -45,7 +45,9 @@ async def work(function: Callable[[Stop], T], late: Callable[[T], None] | None =
     except asyncio.CancelledError:
         stop.set()
         await asyncio.wait({task})
-        if late is not None and not task.cancelled() and task.exception() is None:
+        # Its failure is looked at in any case, so that it is not reported as forgotten.
+        whole = not task.cancelled() and task.exception() is None
+        if whole and late is not None:
             late(task.result())
         raise
 

@@ -1,5 +1,6 @@
 """A real pseudo-terminal with a process in it."""
 
+import codecs
 import os
 import pty
 import re
@@ -25,6 +26,7 @@ class Terminal:
         self.process = process
         self.fd = fd
         self.raw = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._seen = 0
 
     @property
@@ -36,7 +38,7 @@ class Terminal:
         """Read until `wanted` appears after what was read before; gives back what came."""
         end = monotonic() + TIMEOUT
         while wanted not in self.text[self._seen :]:
-            if monotonic() > end or not self._more(end - monotonic()):
+            if monotonic() > end or not self.more(end - monotonic()):
                 raise AssertionError(f"{wanted!r} never came; the screen said:\n{self.text}")
         start, found = self._seen, self.text.index(wanted, self._seen) + len(wanted)
         self._seen = found
@@ -53,7 +55,7 @@ class Terminal:
     def ends(self) -> int:
         """Read to the end; gives back the exit code."""
         end = monotonic() + TIMEOUT
-        while self._more(end - monotonic()):
+        while self.more(end - monotonic()):
             pass
         return self.process.wait(TIMEOUT)
 
@@ -62,7 +64,12 @@ class Terminal:
         os.close(self.fd)
         self.fd = -1
 
-    def _more(self, wait: float) -> bool:
+    def resize(self, columns: int, rows: int) -> None:
+        """Make the window another size."""
+        ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def more(self, wait: float) -> bool:
+        """Read what comes within `wait` seconds; whether anything came."""
         ready, _, _ = select.select([self.fd], [], [], max(0.0, wait))
         if not ready:
             return False
@@ -70,19 +77,29 @@ class Terminal:
             data = os.read(self.fd, 65536)
         except OSError:
             return False
-        self.raw += data.decode("utf-8", "replace")
+        self.raw += self._decoder.decode(data)
         return bool(data)
 
 
 @contextmanager
-def terminal(place: Place, *args: object, columns: int = 80, **env: str) -> Iterator[Terminal]:
-    """Run `loopspec ARGS` in a terminal of its own."""
+def terminal(
+    place: Place,
+    *args: object,
+    columns: int = 80,
+    rows: int = 24,
+    argv: list[str] | None = None,
+    **env: str,
+) -> Iterator[Terminal]:
+    """Run `loopspec ARGS` (or the words of `argv`) in a terminal of its own.
+
+    It can only print (TERM=dumb), unless `env` says more; `screen.kit` has one with a screen.
+    """
     ours, theirs = pty.openpty()
-    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     process = subprocess.Popen(
-        place.argv(*[str(a) for a in args]),
+        argv or place.argv(*[str(a) for a in args]),
         cwd=place.work,
-        env=place.env(TERM="xterm-256color", **env),
+        env=place.env(**{"TERM": "dumb", **env}),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -181,6 +181,7 @@ def test_what_cannot_be_is_said_in_one_line_and_nothing_is_written(here: Here) -
         (["import", file], 1, "there is a session `s` already. A session's id is inside"),
         (["import", bad], 57, "the closing line does not fit the lines before it"),
         (["import", "-"], 57, "stdin: the file is empty. Export the session again"),
+        (["verify", "none.jsonl"], 2, "there is no session and no file `none.jsonl`. see:"),
         (["verify", bad], 57, f"{bad}, line {len(lines) - 1}: the closing line does not fit"),
         (["backup", here.path], 2, "it exists already, and a backup overwrites nothing"),
         (["backup", here.path / "no" / "dir"], 2, "there is no such directory. Make it first"),

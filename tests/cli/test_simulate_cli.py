@@ -209,3 +209,11 @@ def test_when_the_command_is_killed_its_processes_end_by_themselves(place: Place
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_seeds(place: Place) -> None:
+    (place.path / "file").write_text("")
+    ran = place.run("simulate", "coding-agent", "--seeds", "1000000", "--keep", place.path / "file" / "x")
+    fault = f"loopspec: {place.path}/file/x: journals cannot be kept here: Not a directory."
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == f"{fault} name a folder that you may write to\n"

@@ -1,4 +1,7 @@
-"""A person at a real pseudo-terminal: streaming, approvals, interrupts, a closed window."""
+"""A person at a plain terminal, which can only print: approvals, interrupts, a closed window.
+
+What a terminal with a screen shows stands in `screen/`.
+"""
 
 from pathlib import Path
 

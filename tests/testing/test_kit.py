@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from journeys.review import ALONE
 from machine.builders import machine
 
 import loopspec.testing
@@ -20,7 +21,7 @@ from loopspec.testing.report import FAULT_WORDS
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = sorted(p for p in (ROOT / "docs" / "guide").glob("*.yaml") if "\nstates:" in p.read_text())
-SHIPPED = sorted((ROOT / "specs").glob("*.yaml"))
+SHIPPED = ALONE
 ENDINGS = {"done": {"lab.done": '{"type":"object","required":["grade"],"properties":'
                     '{"grade":{"type":"integer","minimum":1,"maximum":5}}}'}}
 

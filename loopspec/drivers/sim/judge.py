@@ -8,19 +8,21 @@ Rules of this file:
 
 from collections.abc import Mapping, Sequence
 
-from loopspec.codec import encode
+from loopspec.codec import args_hash, encode
 from loopspec.context.transcript import Item
 from loopspec.context.transcript import apply as change_view
 from loopspec.drivers.session import stepper, verified
 from loopspec.drivers.sim.world import SimWorld
 from loopspec.effects import CallModel, Cancel, Effect, RunTool
 from loopspec.errors import LoopspecError
-from loopspec.events import ApprovalGiven, GateDecided
+from loopspec.events import ApprovalGiven, GateDecided, UserCalled, UserWithdrew
 from loopspec.journal.chain import read
 from loopspec.journal.entry import GENESIS, Entry
 from loopspec.journal.fold import advance, empty, recompute
 from loopspec.machine.draft import effect_order
+from loopspec.machine.globs import covers
 from loopspec.machine.model import Machine
+from loopspec.record import AddUser
 from loopspec.snapshot import Call, Snapshot
 from loopspec.stores.base import Store
 
@@ -43,8 +45,12 @@ class Judge:
         self._hash = GENESIS
         self._rows: list[bytes] = []
         self._acknowledged: dict[int, str] = {}
-        self._cleared: set[str] = set()
+        self._cleared: set[tuple[str, str]] = set()  # calls, each with the hash of its arguments
         self._tools: set[str] = set()
+        self._exact: set[tuple[str, str]] = set()
+        self._changed: dict[str, str] = {}  # by call, the hash of what a person made of its arguments
+        self._own: set[str] = set()
+        self._withdrawn: set[int] = set()
         self._reruns: dict[str, int] = {}
 
     def say(self, fault: str) -> None:
@@ -86,6 +92,9 @@ class Judge:
         self.snapshot = advance(self.snapshot, entry)
         self._hash = entry.hash
         change_view(self.items, entry)
+        for op in entry.record.view:
+            if isinstance(op, AddUser) and op.seq in self._withdrawn:
+                self.say(f"the message of entry {op.seq} was taken back, and the model sees it")
         self._judge_emitted(entry)
 
     def _judge_emitted(self, entry: Entry) -> None:
@@ -100,13 +109,41 @@ class Judge:
         """Remember what lets a call begin: only what is written counts."""
         match entry.event:
             case GateDecided():
-                self._cleared |= {d.call for d in entry.event.decisions if d.answer == "allow"}
-            case ApprovalGiven(call=call, answer="grant", scope="tool"):
-                self._tools.add(before[call].tool)
-            case ApprovalGiven(call=call, answer="grant"):
-                self._cleared.add(call)
+                for d in entry.event.decisions:
+                    asks = d.answer == "ask" and d.call in self._own  # who calls has answered
+                    if d.call in before and (d.answer == "allow" or asks):
+                        self._cleared.add((d.call, before[d.call].args_hash))
+            case ApprovalGiven(answer="grant"):
+                self._granted(entry.event, before)
+            case UserCalled():
+                self._own.add(f"c{entry.seq}_0")
+            case UserWithdrew():
+                self._withdrawn.add(entry.event.message)
             case ApprovalGiven(call=call, answer="rerun"):
                 self._reruns[call] = self._reruns.get(call, 0) + 1
+            case _:
+                pass
+
+    def _granted(self, event: ApprovalGiven, before: Mapping[str, Call]) -> None:
+        """A person lets a call through, and others with it, by what the scope says."""
+        call = before[event.call]
+        key = call.args_hash
+        if event.args and (new := args_hash(call.tool, event.args)) != key:
+            self._cleared.discard((call.id, key))
+            self._changed[call.id] = key = new
+        self._cleared.add((call.id, key))
+        match event.scope:
+            case "exact":
+                self._exact.add((call.tool, key))
+            case "limited":
+                asked = [c for c in before.values() if c.tool == call.tool and c.status == "asked"]
+                self._cleared |= {
+                    (c.id, c.args_hash)
+                    for c in asked
+                    if covers(event.paths, event.commands, c.paths, c.command or None)
+                }
+            case "tool":
+                self._tools.add(call.tool)
             case _:
                 pass
 
@@ -129,12 +166,25 @@ class Judge:
             same = call.status == "running" and call.args_hash == effect.args_hash
             if not same or not self._let_through(call):
                 self.say(f"call {call.id} begins, but nobody let it through")
+            if self._changed.get(call.id, effect.args_hash) != effect.args_hash:
+                self.say(f"call {call.id} begins with other arguments than a person made of them")
+            if call.id not in self._own and self._own_open("allowed", "granted", "running"):
+                self.say(f"call {call.id} begins beside a person's own call")
         if isinstance(effect, CallModel):
             self._judge_view()
+            if self._own_open():
+                self.say("the model is asked while a person's own call has no result")
+
+    def _own_open(self, *statuses: str) -> bool:
+        """Whether a person's own call has one of these statuses, or (without any) no result."""
+        found = [c.status for key, c in self.snapshot.calls.items() if key in self._own]
+        return any(s in statuses if statuses else s != "answered" for s in found)
 
     def _let_through(self, call: Call) -> bool:
         """Whether the gate or a person let this call through."""
-        return call.id in self._cleared or call.id in self._reruns or call.tool in self._tools
+        if (call.id, call.args_hash) in self._cleared or call.id in self._reruns:
+            return True
+        return call.tool in self._tools or (call.tool, call.args_hash) in self._exact
 
     def _judge_view(self) -> None:
         """Whether every call in the view has exactly one result."""

@@ -232,7 +232,7 @@ class SimProcess:
         at.judge.begins(effect)
         self.waiting.pop(effect.id, None)
         self.running[effect.id] = effect
-        at.world.begin(effect)
+        at.world.begin(effect, self.snapshot)
         if at.dice.random() < at.disk.faults.lost:
             at.counts["lost"] += 1
             self.silent.add(effect.id)

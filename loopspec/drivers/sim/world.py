@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, assert_never
 
+import msgspec
+
 from loopspec.codec import canonical_json
 from loopspec.context.transcript import Item
 from loopspec.drivers import recovery
@@ -56,6 +58,7 @@ from loopspec.events import (
 )
 from loopspec.hooks import ToolFailed
 from loopspec.machine.model import Machine
+from loopspec.machine.named import models_of
 from loopspec.performers.gate import judge
 from loopspec.snapshot import Pending, Snapshot
 
@@ -102,6 +105,7 @@ class SimWorld:
         careful = [name for name, tool in sorted(tools.items()) if tool.after_crash != "rerun"]
         self._tools = [*sorted(tools), *careful, *careful, "unknown"]
         self._streams: set[str] = set()
+        self._refused: dict[str, str] = {}
         authority = self.machine.authority
         self._enveloped = bool(authority.allow or authority.ask or authority.deny)
 
@@ -110,9 +114,12 @@ class SimWorld:
         models = self.machine.models.items()
         return {name: decl.window or self.dice.choice(_WINDOWS) for name, decl in models}
 
-    def begin(self, effect: Effect) -> None:
+    def begin(self, effect: Effect, snapshot: Snapshot) -> None:
         """An effect begins in the world: from here on it may have happened."""
         self.begun += 1
+        if isinstance(effect, RunTool) and (why := self._denied(effect, snapshot)):
+            self._refused[effect.id] = why
+            return
         once = recovery.needs_claim(self.machine, effect)
         if isinstance(effect, RunTool):
             if not self.pools.faults.get(effect.args_hash):  # else it is refused before it does anything
@@ -150,7 +157,7 @@ class SimWorld:
             case DecideCalls():
                 return self._decide(effect, snapshot, calm)
             case RunTool():
-                fault = self.pools.faults.get(effect.args_hash, "")
+                fault = self._refused.get(effect.id, "") or self.pools.faults.get(effect.args_hash, "")
                 if fault:
                     return ToolAnswered(effect.id, effect.call, "error", fault)
                 status = pick(self.dice, (0.7, "ok"), (0.2, "error"), (0.1, "timeout"))
@@ -164,7 +171,7 @@ class SimWorld:
             case RestoreBoundary():
                 return self._restored(effect)
             case Perform():
-                return checked(self.machine, effect, self._performed(effect))
+                return checked(self.machine, effect, self._billed(effect, self._performed(effect)))
             case Cancel():
                 raise AssertionError("a cancel is answered by its target")
             case _:
@@ -182,10 +189,7 @@ class SimWorld:
 
     def _reply(self, effect: str, calm: bool) -> Kept:
         """A model's answer: text, up to three calls, a failure, or an overflow."""
-        dice, scale = self.dice, 400 if self.costly else 1
-        usage = TokenUsage(
-            dice.randint(10, 2_000) * scale, dice.randint(1, 200) * scale, cost=1_000_000 * scale
-        )
+        dice, usage = self.dice, self._usage()
         what = "reply" if calm else pick(dice, (0.8, "reply"), (0.15, "fail"), (0.05, "overflow"))
         if what == "overflow":
             return ModelOverflowed(effect)
@@ -235,6 +239,15 @@ class SimWorld:
                 made.append(Decision(key, answer, rule="sim"))
         return GateDecided(effect.id, made)
 
+    def _denied(self, effect: RunTool, snapshot: Snapshot) -> str:
+        """Why a call whose arguments a person changed is denied now; the gate never saw them."""
+        call = snapshot.calls.get(effect.call)
+        if call is None or call.edited < 0 or not self._enveloped:
+            return ""
+        text = self.pools.texts.get(call.args_hash, "{}")
+        found = judge(self.machine, call, text, snapshot, Path(WORKDIR), _relative)
+        return f"not allowed: {found.rule}" if found.answer == "deny" else ""
+
     def _compacted(self, effect: CompactContext, items: Sequence[Item]) -> Kept:
         """Drops a prefix of the view in which every call has its result."""
         cuts = []
@@ -272,6 +285,22 @@ class SimWorld:
         pool = self.pools.endings[kind.name, name]
         texts = pool.bad if pool.bad and self.dice.random() < 0.05 else pool.good
         return EffectAnswered(effect.id, name, self.dice.choice(texts or ("{}",)))
+
+    def _billed(self, effect: Perform, answer: Kept) -> Kept:
+        """An answer with what the models it has asked consumed; most kinds ask none."""
+        if not models_of(self.machine, effect.state):
+            return answer
+        used = self._usage()
+        if isinstance(answer, EffectAnswered | EffectFailed):
+            return msgspec.structs.replace(answer, usage=used)
+        return answer
+
+    def _usage(self) -> TokenUsage:
+        """What asking a model consumes."""
+        dice, scale = self.dice, 400 if self.costly else 1
+        return TokenUsage(
+            dice.randint(10, 2_000) * scale, dice.randint(1, 200) * scale, cost=1_000_000 * scale
+        )
 
     def stopped(
         self, effect: Effect, snapshot: Snapshot, items: Sequence[Item], faults: Faults

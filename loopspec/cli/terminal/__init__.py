@@ -1,0 +1,1 @@
+"""The interactive terminal: a scrollback that is written once, and a small live region below it."""

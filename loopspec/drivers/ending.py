@@ -1,0 +1,29 @@
+"""Ending: an event loop that ends although something in it will not."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+GRACE: Final = 3.0
+"""Seconds that work which was cancelled may take to end once the run is over."""
+
+
+def run_to_end(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
+    """Run `work` in an event loop of its own; gives back its result and whether something would not stop.
+
+    `asyncio.run` waits without a limit for tasks that swallow their cancellation.
+    """
+    loop = asyncio.new_event_loop()
+    try:
+        result = loop.run_until_complete(work)
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
+        return result, any(not task.done() for task in left)
+    finally:
+        if not any(not task.done() for task in asyncio.all_tasks(loop)):
+            loop.close()

@@ -1,0 +1,1 @@
+"""Observers loopspec ships. They watch a session and change nothing."""
