@@ -156,7 +156,10 @@ class World(Protocol):
         """Keep bytes for good; gives back their digest."""
 
     def watch(self, event: Live) -> None:
-        """Show a live event at once to whoever watches. Never blocks, never raises."""
+        """Show a live event at once to whoever watches. Never blocks, never raises.
+
+        Secrets of the environment are taken out here, also one that is cut in two by the pieces.
+        """
 
     def partial(self, effect: str, data: bytes) -> None:
         """Keep what is open of a stream, so that a crash costs little. Never blocks."""

@@ -1,5 +1,6 @@
 """Every page is true: its commands are run, its files checked, and they print what it shows."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ ELSEWHERE = {
     "docs/simulate.md": "tests/testing/test_page.py",
     "docs/newcomer.md": "tests/docs/test_newcomer.py",
     "docs/looking.md": "tests/test_looking_docs.py",
-    "docs/plugins.md": "tests/plugins/test_page.py",
     "docs/plugins.md": "tests/plugins/test_page.py",
 }
 """Pages whose blocks other tests run."""
@@ -28,6 +28,7 @@ NOT_RUN: dict[str, int] = {
     "docs/loops/review-loop.md": 2,
     "docs/newcomer.md": 3,
     "docs/rescue.md": 2,
+    "docs/torture.md": 1,
 }
 """How many blocks of which page are not run; each says why in the page."""
 
@@ -60,6 +61,14 @@ def test_every_console_block_holds_a_command() -> None:
     for page in PAGES:
         for block in blocks((ROOT / page).read_text()):
             assert block.lang != "console" or commands(block), f"{page}:{block.line}"
+
+
+def test_no_command_hides_in_another_block() -> None:
+    fences = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    for page in PAGES:
+        for language, block in fences.findall((ROOT / page).read_text()):
+            if language in ("", "text", "sh", "bash", "shell"):
+                assert not re.search(r"^(\$ )?(loopspec|pip|git|python) ", block, re.MULTILINE), page
 
 
 # ------------------------------------------------------------ the harness notices what is wrong

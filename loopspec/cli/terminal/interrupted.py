@@ -14,7 +14,7 @@ from loopspec.events import Kept, RollbackChosen, UserResumed
 from loopspec.journal.chain import read
 from loopspec.machine.step import accepted
 from loopspec.snapshot import Boundary
-from loopspec.views.words import moment, plural, printable
+from loopspec.views.words import moment, plural, wrap
 
 RESUME: Final = ("", "r", "resume")
 ROLL_BACK: Final = ("b", "back", "rollback")
@@ -80,11 +80,10 @@ class Interrupted:
     async def _sure(self, last: Boundary) -> bool:
         """Ask once more: a rollback undoes changes of the person too."""
         style = self._look.style
+        width = self._screen.columns
         text = f"Put the files back as they were at {moment(last.at)}? Your own changes since go too."
-        hint = [
-            style.strong(printable(text, 200)),
-            self._look.plain("y roll back · n, Esc leave as it is"),
-        ]
+        hint = [style.strong(line) for line in wrap(text, width)]
+        hint += wrap(self._look.plain("y roll back · n, Esc leave as it is"), width)
         return await self._asker.choose(("y", "n", BACK), hint) == "y"
 
     def _boundary(self) -> Boundary | None:

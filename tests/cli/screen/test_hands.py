@@ -267,12 +267,12 @@ def test_a_roll_back_names_what_it_undoes_and_a_lost_call_is_a_persons_matter(pl
         seen.until("Ctrl-C leaves")
         assert "undoes 1 call: shell echo wrecked" in seen.text
         seen.type("b" + ENTER)
-        seen.until("Your own changes since go too.")
+        seen.until("Put the files back as they were")
         seen.type("n")
         seen.until("Ctrl-C leaves")
         assert (place.work / "src" / "a.txt").read_text() == "wrecked\n"
         seen.type("b" + ENTER)
-        seen.until("Your own changes since go too.")
+        seen.until("Put the files back as they were")
         seen.type("y")
         seen.until("put back: src/a.txt")
         seen.until("Ctrl-C leaves")
