@@ -47,7 +47,8 @@ PROVIDERS: Final = frozenset(
     {"anthropic", "azure", "bedrock", "cohere", "deepseek", "gemini", "groq", "mistral", "ollama"}
     | {"openai", "openrouter", "vertex_ai", "xai", "together_ai", "fireworks_ai", "perplexity"}
 )
-"""Prefixes of models that are litellm's; the others it knows are looked at when it is loaded."""
+"""Prefixes of models that are litellm's. Of one that only litellm's longer list has, the plugin's
+is meant: whoever installs it wants it."""
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 SCHEME: Final = re.compile(r"[a-z][a-z0-9_+-]*")

@@ -198,9 +198,18 @@ def test_the_first_line_leads_an_editor_to_the_schema(path: str | Path) -> None:
     assert (spec.parent / named[1]).resolve() == ROOT / "schemas" / "loopspec-1.schema.json"
 
 
+FOR_THE_TERMINAL = {"user.called", "compaction.requested"}
+"""What the shipped loop takes from a person beyond the guide's, and the states these lead to."""
+
+
 def test_the_last_step_has_the_shape_of_the_shipped_loop() -> None:
     mine, theirs = (shape(p) for p in (GUIDE / STEPS[-1], ROOT / "specs" / "coding-agent.yaml"))
     del theirs["over_budget"][2]["user.resumed"]  # one way more; extending leads there, too
+    theirs["ready"][2].pop("rollback.chosen", None)
+    theirs = {p: k for p, k in theirs.items() if not p.startswith("own_call") and p != "working.tidying"}
+    for _, _, ways in theirs.values():
+        for event in FOR_THE_TERMINAL & set(ways):
+            del ways[event]
     assert {path: keys for path, keys in mine.items() if path in theirs} == theirs
     assert set(mine) - set(theirs) == {"working.pausing"}
 

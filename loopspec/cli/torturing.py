@@ -113,7 +113,7 @@ def make_job(spec: str, options: dict[str, Any], scratch: Path) -> Any:
     from loopspec.drivers import launch
     from loopspec.drivers.guidance import guided
     from loopspec.drivers.world import redactor
-    from loopspec.performers import model_litellm
+    from loopspec.performers import model_litellm, providers
     from loopspec.registry import installed
 
     registry = installed()
@@ -133,7 +133,7 @@ def make_job(spec: str, options: dict[str, Any], scratch: Path) -> Any:
     machine = _rehearsed(machine, registry, scratch)
     given = launch.parse_inputs(machine, inputs)
     windows = launch.preflight(machine)
-    if launch.used_models(machine):
+    if any(providers.find(model.use) is None for model in launch.used_models(machine)):
         model_litellm.load()
     for make in registry.performers.values():
         make()  # imports what it needs, once for all cases

@@ -1,4 +1,4 @@
-"""Model performer: one attempt of one model call, through litellm.
+"""Model performer: one attempt of one model call, through litellm or a plugin's provider.
 
 Rules of this file:
 1. One effect is one attempt. Nothing is retried, resumed or swapped here: a failed attempt is a
@@ -13,8 +13,8 @@ Rules of this file:
 
 import asyncio
 import json
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias, cast
 
 from loopspec.codec import canonical_json
 from loopspec.context.transcript import estimate
@@ -31,7 +31,7 @@ from loopspec.events import (
     TokenUsage,
 )
 from loopspec.hooks import World
-from loopspec.performers import model_litellm, providers
+from loopspec.performers import model_direct, model_litellm, providers
 from loopspec.performers.model_errors import Fault, Overflow, classify, one_line
 from loopspec.performers.model_litellm import missing_key, priced, window_of
 from loopspec.performers.model_request import (
@@ -113,13 +113,19 @@ class _Attempt:
         cache = ReplyCache(world.directory / "cache" / "replies") if decl.cache > 0 else None
         if cache and (known := await cache.get(request.digest)):
             return self._from_cache(known)
-        if ours := providers.find(effect.use):
-            ours.facts()  # a script that cannot be played says so now, not through litellm
-        lib = await asyncio.to_thread(model_litellm.load)
+        ours = providers.find(effect.use)
+        if ours:
+            ours.facts()  # a script that cannot be played says so now
+        lib = None if ours else await asyncio.to_thread(model_litellm.load)
         if name := missing_key(effect.use, request.params):
             return self.failed(_no_key(name, effect))
         self._reader = Reader(Deadlines.of(decl), self._take)
-        ended = await self._reader.read(lib.acompletion(**arguments(request, decl)))
+        start: Awaitable[Any]
+        if ours:
+            start = model_direct.begin(ours, request.messages, request.tools, request.params)
+        else:
+            start = cast(Any, lib).acompletion(**arguments(request, decl))
+        ended = await self._reader.read(start)
         answer = self._answer(ended)
         if cache and isinstance(answer, ModelReplied) and _worth_keeping(answer):
             reply = CachedReply(answer.text, answer.calls, answer.blocks)
@@ -231,7 +237,7 @@ class _Attempt:
             return TokenUsage(cost=0)
         if told is None:
             said = self._got.text + "".join("".join(c.args) for c in self._got.calls)
-            told = model_litellm.usage_of(self._request.tokens(), estimate(said))
+            told = model_litellm.usage_of(self._effect.use, self._request.tokens(), estimate(said))
         details = getattr(told, "prompt_tokens_details", None)
         return TokenUsage(
             input_tokens=int(told.prompt_tokens or 0),

@@ -1,4 +1,4 @@
-"""The door to litellm: import, keys, windows, prices, and the registration of plugins' providers.
+"""The door to litellm: import, keys, windows and prices.
 
 Rules of this file:
 1. litellm is imported in one place, `load`, never on the command line's start path (it takes
@@ -12,15 +12,14 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from importlib import import_module
 from typing import Any, Final
 
-from loopspec.errors import LoopspecError
-from loopspec.hooks import ModelAsk, Piece, ProviderFailed
 from loopspec.performers import providers
+from loopspec.performers.model_direct import Told
 
 NANO: Final = 1_000_000_000
 LOCAL: Final = frozenset(
@@ -60,8 +59,6 @@ _LATER: Final = (
     "litellm.litellm_core_utils.default_encoding",
     "mcp.client",
 )
-# What `arguments` adds to every request; a plugin's provider is not concerned.
-_OURS: Final = frozenset({"stream", "stream_options", "max_retries", "timeout"})
 _LOGGERS: Final = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 _LOCK: Final = threading.Lock()
 _loaded: list[Any] = []
@@ -130,7 +127,7 @@ def cost_of(use: str, usage: Any) -> int | None:
     """What litellm's `usage` costs in nano-USD; None when nobody knows."""
     told = getattr(usage, "cost", None)
     if providers.find(use) is not None:
-        return None if told is None else _nano(told)
+        return told if isinstance(told, int) else None
     if provider_of(use) == "openrouter" and isinstance(told, int | float):
         return _nano(told)
     if not priced(use):
@@ -143,8 +140,10 @@ def cost_of(use: str, usage: Any) -> int | None:
     return sum(_nano(part) for part in parts)
 
 
-def usage_of(input_tokens: int, output_tokens: int) -> Any:
-    """litellm's usage value for tokens we estimated ourselves."""
+def usage_of(use: str, input_tokens: int, output_tokens: int) -> Any:
+    """The usage value for tokens we estimated ourselves, as whoever prices the model reads it."""
+    if providers.find(use) is not None:
+        return Told(input_tokens, output_tokens)
     return load().Usage(
         prompt_tokens=input_tokens,
         completion_tokens=output_tokens,
@@ -187,7 +186,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _set_up(lib: Any) -> None:
-    """Make litellm silent and passive, and register the scripted provider."""
+    """Make litellm silent and passive."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers[:] = [logging.NullHandler()]
@@ -207,86 +206,3 @@ def _set_up(lib: Any) -> None:
     lib.disable_hf_tokenizer_download = True
     # litellm ends a stream with an error after 100 equal chunks; a long table row is not an error.
     lib.REPEATED_STREAMING_CHUNK_LIMIT = 1_000_000_000
-    lib.custom_provider_map = [
-        {"provider": prefix, "custom_handler": _Handler(lib, prefix)} for prefix in providers.prefixes()
-    ]
-    import_module("litellm.utils").custom_llm_setup()
-
-
-class _HttpFault(Exception):
-    """An HTTP-like error as litellm expects it of a custom provider."""
-
-    def __init__(self, lib: Any, fault: ProviderFailed) -> None:
-        super().__init__(fault.message)
-        httpx = import_module("httpx")
-        after = {"retry-after": f"{fault.retry_after:g}"} if fault.retry_after else {}
-        self.status_code = fault.status
-        self.message = fault.message
-        self.response = httpx.Response(
-            fault.status, headers=after, request=httpx.Request("POST", "http://provider.invalid/")
-        )
-        self.litellm_response_headers = self.response.headers
-
-
-class _Handler:
-    """A plugin's provider as a litellm `CustomLLM` (whose streaming half is all we use)."""
-
-    def __init__(self, lib: Any, prefix: str) -> None:
-        if prefix in getattr(lib, "provider_list", ()):
-            raise LoopspecError(
-                f"models of the prefix `{prefix}` are litellm's", remedy="the plugin needs another one"
-            )
-        self._lib, self._prefix = lib, prefix
-        self._types = import_module("litellm.types.utils")
-
-    async def astreaming(
-        self, model: str, messages: Any, optional_params: Any = None, **_: Any
-    ) -> AsyncIterator[Any]:
-        """The provider's pieces as litellm's own chunks."""
-        params = {k: v for k, v in (optional_params or {}).items() if k not in _OURS}
-        tools = params.pop("tools", None) or ()
-        ask = ModelAsk(model, messages, tools, params)
-        pieces = providers.made(self._prefix).stream(ask)
-        try:
-            async for piece in pieces:
-                yield self._chunk(model, piece)
-        except ProviderFailed as fault:
-            raise _HttpFault(self._lib, fault) from None
-        finally:
-            close = getattr(pieces, "aclose", None)
-            if close is not None:
-                await close()
-
-    def _chunk(self, model: str, piece: Piece) -> Any:
-        """One piece as a chunk of the OpenAI sort."""
-        delta: dict[str, Any] = {"role": "assistant"}
-        if piece.thinking:
-            delta["reasoning_content"] = piece.thinking
-            delta["thinking_blocks"] = [{"type": "thinking", "thinking": piece.thinking}]
-        if piece.signature:
-            delta["thinking_blocks"] = [
-                {"type": "thinking", "thinking": "", "signature": piece.signature}
-            ]
-        if piece.call:
-            index, tool, args = piece.call
-            function = {"name": tool or None, "arguments": args}
-            call = {"index": index, "type": "function", "function": function}
-            delta["tool_calls"] = [{**call, "id": f"{self._prefix}-{index}" if tool else None}]
-        if piece.text:
-            delta["content"] = piece.text
-        choice = self._types.StreamingChoices(
-            index=0, delta=self._types.Delta(**delta), finish_reason=piece.finish or None
-        )
-        chunk = self._types.ModelResponseStream(model=model, choices=[choice])
-        if piece.usage:
-            told = piece.usage
-            cached = {"cached_tokens": told.cached_tokens} if told.cached_tokens else None
-            chunk.usage = self._lib.Usage(
-                prompt_tokens=told.input_tokens,
-                completion_tokens=told.output_tokens,
-                total_tokens=told.input_tokens + told.output_tokens,
-                prompt_tokens_details=cached,
-            )
-            if told.cost is not None:
-                chunk.usage.cost = told.cost / NANO
-        return chunk

@@ -17,7 +17,6 @@ from loopspec.cli import running
 from loopspec.cli.main import run_cli
 from loopspec.drivers import local
 from loopspec.drivers.verifying import verified
-from loopspec.performers import model_litellm
 from loopspec.stores.sqlite import FILE, SqliteStore
 
 PRELOADED = (local, running)  # so that a copy of this process need not import them again
@@ -51,7 +50,6 @@ def forked(store: Path, path: Path, *args: str | Path) -> Ran:
 @pytest.fixture(scope="module", name="made")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A store with sessions `s` and `other`, both at rest."""
-    model_litellm.load()  # once, and not in each copy of this process
     place = Place(tmp_path_factory.mktemp("made"))
     (place.work / "a.txt").write_text("a\n")
     spec = small(place, *TURNS)

@@ -22,7 +22,7 @@ from loopspec.drill.torture import Result, plan, run
 from loopspec.drivers import launch, local
 from loopspec.errors import LoopspecError
 from loopspec.hooks import Tool, ToolContext, hook
-from loopspec.performers import builtin, model_litellm
+from loopspec.performers import builtin
 from loopspec.registry import Registry, build
 from loopspec.stores.base import Append
 
@@ -127,7 +127,6 @@ def of(cases: tuple[Case, ...], harm: str) -> list[Case]:
 def main(scratch: Path, step: int) -> None:
     """`step` is how many kills to pass over for each one tried; 1 tries them all."""
     registry = build([("builtin", "0", builtin), ("world", "0", World())])
-    model_litellm.load()
     for make in registry.performers.values():
         make()
     desk = scratch / "desk"

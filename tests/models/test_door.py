@@ -87,7 +87,6 @@ def test_nothing_is_printed_and_nothing_of_the_directory_is_read(tmp_path: Path)
 
 
 def test_the_loop_stays_live_while_litellm_is_imported(tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text("script: 1\nturns: [{reply: x}]\n")
     code = """
         import asyncio, sys
         from pathlib import Path
@@ -95,15 +94,36 @@ def test_the_loop_stays_live_while_litellm_is_imported(tmp_path: Path) -> None:
 
         async def go():
             ticks = 0
-            world = world_for("scripted/s.yaml", Path.cwd())
-            task = asyncio.create_task(ModelPerformer().perform(effect("scripted/s.yaml"), world))
-            while not task.done():
-                await asyncio.sleep(0.05)
-                ticks += 1
+            async with Provider(parts(*reply(sse({"content": "x"})))) as provider:
+                params = json.dumps({"api_base": provider.base})
+                world = world_for("openai/x", Path.cwd(), params=params)
+                task = asyncio.create_task(ModelPerformer().perform(effect("openai/x"), world))
+                while not task.done():
+                    await asyncio.sleep(0.05)
+                    ticks += 1
             assert ticks > 5, ticks
             assert task.result().text == "x"
 
         asyncio.run(go())
+    """
+    done = child(code, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_plugins_model_is_asked_without_litellm(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("script: 1\nturns: [{reply: x}]\n")
+    code = """
+        import asyncio, sys
+        from pathlib import Path
+        from loopspec.performers.model import ModelPerformer, priced, window_of
+        from model_helpers import effect, world_for
+
+        use = "scripted/s.yaml"
+        assert priced(use) and window_of(use) >= 0
+        world = world_for(use, Path.cwd())
+        answer = asyncio.run(ModelPerformer().perform(effect(use), world))
+        assert answer.text == "x", answer
+        assert not {"litellm", "openai", "httpx"} & set(sys.modules)
     """
     done = child(code, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
