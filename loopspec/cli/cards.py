@@ -210,6 +210,6 @@ def restful(session: Session, words: str) -> str:
     usage = session.snapshot.usage
     cost = money(usage.cost, usage.unpriced)
     return (
-        f"{words}\nsession {session.id} · {usage.turns} turns · {usage.calls} calls · "
-        f"{usage.tokens} tokens · {cost}"
+        f"{words}\nsession {session.id} · {plural(usage.turns, 'turn')} · "
+        f"{plural(usage.calls, 'call')} · {plural(usage.tokens, 'token')} · {cost}"
     )

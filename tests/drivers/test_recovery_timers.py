@@ -166,7 +166,7 @@ def test_a_timer_says_exactly_how_late_it_is(store: SqliteStore) -> None:
     resume(store, Clock(T0 + 5 * SECOND + 123_456))
     entries = list(verified(store, "s1"))
     assert [(e.by, e.event) for e in entries[1:]] == [("timer", TimerFired("after.one.0", 123_456))]
-    assert "after.one.0, late by 123 ms" in render(timeline(LEAVING, entries), start=T0)
+    assert "late by 123 ms, after.one.0" in render(timeline(LEAVING, entries), start=T0)
 
 
 def test_a_timer_that_an_earlier_one_disarmed_does_not_fire(store: SqliteStore) -> None:

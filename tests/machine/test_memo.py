@@ -18,6 +18,7 @@ import yaml
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
+from journeys.review import plugged
 from spec.kit import compiled
 from statechart.charts import SENT, charts
 from statechart.test_differential import FACTS as SENDABLE
@@ -55,7 +56,6 @@ from loopspec.machine.dispatch import Engine
 from loopspec.machine.memo import MAX_NODES, Memo
 from loopspec.machine.model import Kind, Machine, State, Transition
 from loopspec.machine.step import Step, step
-from loopspec.registry import installed
 from loopspec.snapshot import Snapshot
 from machine.builders import T0, machine
 from machine.test_step_total import an_event
@@ -185,7 +185,7 @@ def answer(draw: Any, effect: Effect) -> Kept:
 @cache
 def shipped(path: Path) -> Trio:
     """A spec that people run, on engines that stay warm from example to example."""
-    found = installed()
+    found = plugged(path.stem)
     made = check_spec(path.read_text(), kinds=found.kinds, tools=tool_infos(found)).machine
     assert made is not None
     return Trio(made)

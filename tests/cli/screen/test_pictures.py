@@ -1,5 +1,7 @@
 """Whole screens, compared with golden texts: what a person sees, at the moments that matter."""
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,12 @@ def change(text: str) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    made = Place(tmp_path)
-    (made.work / "a.txt").write_text("zero\none\nthree\n")
-    return made
+def place() -> Iterator[Place]:
+    """A place whose name is always as long, and short: paths are wrapped on the screen."""
+    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as path:
+        made = Place(Path(path))
+        (made.work / "a.txt").write_text("zero\none\nthree\n")
+        yield made
 
 
 def asking(place: Place, *turns: dict[str, Any]) -> Path:

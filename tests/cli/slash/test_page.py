@@ -9,7 +9,7 @@ from cli.slash.sessions import DONE, begun, go_on, opened, place
 from loopspec.cli.slash.commands import _ALSO, COMMANDS
 from loopspec.cli.slash.mentions import ALL_BYTES, FILE_BYTES
 from loopspec.drivers.forking import ON_ITS_WAY
-from loopspec.events import UserMessage
+from loopspec.events import BudgetExtended, UserMessage
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "terminal.md").read_text()
@@ -60,6 +60,7 @@ def test_the_fork_commands_on_the_page_do_what_it_says(tmp_path: Path) -> None:
     where = place(tmp_path)
     store = opened(where)
     begun(where, store, [DONE] * 8)
+    go_on(store, [BudgetExtended("turns", 1)])  # so that entry 7 is a rest
     for n in range(6):
         go_on(store, [UserMessage(f"message {n}")])
     store.close()
