@@ -69,6 +69,7 @@ def demo(folder: Path) -> None:
     if not loopspec("demo", *arguments, quiet=True, **env):
         return
     page = IMAGES / "demo-timeline.html"
+    loopspec("graph", SESSION, "-o", str(IMAGES / "demo-graph.svg"), **env)
     png(SESSION, IMAGES / "demo-graph.png", **env)
     loopspec("timeline", SESSION, "--html", str(page), **env)
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
