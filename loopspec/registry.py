@@ -24,6 +24,7 @@ from loopspec.registry_checks import (
     check_kind,
     check_tool,
     refuse,
+    told,
 )
 
 SORTS: Final[Mapping[str, str]] = {
@@ -77,14 +78,14 @@ def installed() -> Registry:
 def survey() -> list[PluginInfo]:
     """Every installed plugin and whether it can be used, each as if the faulty ones were not there."""
     gathering = _Gathering()
-    told: list[PluginInfo] = []
+    listed: list[PluginInfo] = []
     for info, entry in _found():
         try:
-            told.append(gathering.add(info, _load(info, entry)))
+            listed.append(gathering.add(info, _load(info, entry)))
         except PluginError as err:
-            told.append(replace(info, fault=err.fault, remedy=err.remedy))
+            listed.append(replace(info, fault=err.fault, remedy=err.remedy))
     faults = dict(gathering.without_performer())
-    return [replace(one, fault=one.fault or faults.get(one.name, "")) for one in told]
+    return [replace(one, fault=one.fault or faults.get(one.name, "")) for one in listed]
 
 
 def build(plugins: list[tuple[str, str, Any]]) -> Registry:
@@ -108,7 +109,7 @@ def _load(info: PluginInfo, entry: EntryPoint) -> Any:
         return entry.load()
     except (Exception, SystemExit) as err:
         raise PluginError(
-            f"the plugin cannot be imported: {type(err).__name__}: {err}",
+            f"the plugin cannot be imported: {told(err)}",
             place=f"plugin {info.name} ({info.value})",
             remedy="repair or uninstall it",
         ) from err
@@ -181,9 +182,18 @@ class _Gathering:
         others = [p for n, p in self._manager.list_name_plugin() if n != name]
         try:
             given = self._manager.subset_hook_caller(hook, others)()
-        except Exception as err:
-            refuse(name, f"{hook} raised {type(err).__name__}: {err}")
-        made = given[0] if given else None
+        except (Exception, SystemExit) as err:
+            refuse(name, f"{hook} raised {told(err)}")
+        try:
+            return self._checked(hook, name, given[0] if given else None)
+        except PluginError:
+            raise
+        except (Exception, SystemExit) as err:  # of the plugin's own objects, or wrong types in them
+            fault = f"what {hook} gave cannot be used: {told(err)}"
+            refuse(name, fault, "hold it against the manual: pydoc loopspec.hooks")
+
+    def _checked(self, hook: str, name: str, made: Any) -> dict[str, Any]:
+        """What one hook of a plugin gave, by name; raises `PluginError` for what cannot be."""
         check_given(name, hook, made)
         sort = SORTS[hook]
         if isinstance(made, dict):

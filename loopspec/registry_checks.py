@@ -7,6 +7,7 @@ Rules of this file:
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
@@ -57,6 +58,14 @@ _TYPES: Final = frozenset({"null", "boolean", "object", "array", "number", "stri
 
 class PluginError(LoopspecError):
     """A plugin that cannot be used."""
+
+
+def told(err: BaseException) -> str:
+    """An error of a plugin's own code: its class and what it says, if it can say anything."""
+    try:
+        return f"{type(err).__name__}: {err}"
+    except (Exception, SystemExit):
+        return f"{type(err).__name__} (which has no text)"
 
 
 def refuse(plugin: str, fault: str, remedy: str = "") -> NoReturn:
@@ -213,6 +222,10 @@ def check_schema(schema: Any, what: str, plugin: str) -> dict[str, Any]:
     fault = schema_fault(schema)
     if fault:
         refuse(plugin, f"{what} is no JSON Schema: {fault}")
+    try:
+        json.dumps(schema, allow_nan=False)
+    except (TypeError, ValueError) as err:
+        refuse(plugin, f"{what} cannot be written as JSON: {told(err)}")
     return dict(schema)
 
 
@@ -227,8 +240,8 @@ def schema_fault(schema: Any, where: str = "") -> str:
     if not isinstance(schema, Mapping):
         return f"{at}: {type(schema).__name__}, wanted an object"
     kinds = schema.get("type", [])
-    for kind in [kinds] if isinstance(kinds, str) else kinds:
-        if kind not in _TYPES:
+    for kind in kinds if isinstance(kinds, list | tuple) else [kinds]:
+        if not isinstance(kind, str) or kind not in _TYPES:
             return f"{at}: the type {kind!r}, wanted one of {', '.join(sorted(_TYPES))}"
     required = schema.get("required", [])
     if not isinstance(required, list | tuple) or not all(isinstance(n, str) for n in required):
@@ -290,7 +303,7 @@ def check_tool(tool: Any, plugin: str) -> None:
     for name in (*tool.paths, *((tool.command,) if tool.command else ())):
         if name not in known:
             refuse(plugin, f"{what}: `{name}` is named in `paths` or `command` and is no parameter")
-    if not tool.total > 0 or tool.silence < 0:
+    if not 0 < tool.total < math.inf or not 0 <= tool.silence < math.inf:
         refuse(plugin, f"{what}: total {tool.total!r} s, silence {tool.silence!r} s; wanted > 0, >= 0")
 
 

@@ -128,9 +128,11 @@ def _run(argv: list[str] | None) -> int:
 
 
 def complain(err: LoopspecError) -> None:
-    """One line on stderr; a closed stderr changes nothing."""
+    """One line on stderr, which steers no terminal; a closed stderr changes nothing."""
+    from loopspec.cli.style import printable_block
+
     try:
-        click.echo(f"loopspec: {err}", err=True)
+        click.echo(f"loopspec: {printable_block(str(err))}", err=True)
     except OSError:
         silence()
 

@@ -26,6 +26,7 @@ from loopspec.events import (
     Kept,
     Live,
     ModelReplied,
+    Progress,
     RollbackChosen,
     TextDelta,
     ThinkingDelta,
@@ -96,6 +97,8 @@ class TextDoor:
             case ToolOutput(text=text, call=call):
                 self._streamed.add(call)
                 self._stream("tool", text, self._style.dim)
+            case Progress(text=text):
+                self.say(self._style.dim(printable_block(text)))
             case _:
                 pass
 

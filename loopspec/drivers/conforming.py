@@ -56,14 +56,16 @@ class Wanted:
         from jsonschema.validators import validator_for
         from referencing import Registry
 
-        if not isinstance(schema, dict):
-            raise UsageError("a schema is a JSON object", place=name)
+        if not isinstance(schema, dict) or not isinstance(schema.get("$schema", ""), str):
+            raise UsageError("a schema is a JSON object, its `$schema` a text", place=name)
         kind = validator_for(schema, default=Draft202012Validator)
         try:
             kind.check_schema(schema)
         except SchemaError as err:
             where = "/".join(map(str, err.absolute_path)) or "the schema"
             raise UsageError(f"it is no JSON Schema: {where}: {err.message[:200]}", place=name) from None
+        except RecursionError:
+            raise UsageError("it is nested too deeply", place=name) from None
         for ref in _references(schema):
             if not ref.startswith("#"):
                 raise UsageError(
@@ -161,13 +163,18 @@ def _shallow(value: Any, depth: int = 0) -> None:
         _shallow(item, depth + 1)
 
 
+_DATA: Final = frozenset({"enum", "const", "default", "examples"})
+"""Keys whose values are data, not schemas."""
+
+
 def _references(schema: Any) -> Iterator[str]:
     """Every `$ref` and `$dynamicRef` of a schema."""
     if isinstance(schema, dict):
         for key, value in schema.items():
             if key in ("$ref", "$dynamicRef") and isinstance(value, str):
                 yield value
-            yield from _references(value)
+            if key not in _DATA:
+                yield from _references(value)
     elif isinstance(schema, list):
         for item in schema:
             yield from _references(item)

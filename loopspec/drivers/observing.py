@@ -26,7 +26,7 @@ from loopspec.journal.fold import empty
 from loopspec.machine.model import Machine
 from loopspec.machine.rest import resting
 from loopspec.registry import PluginError, Registry
-from loopspec.registry_checks import check_methods
+from loopspec.registry_checks import check_methods, told
 from loopspec.snapshot import Snapshot
 
 VARIABLE: Final = "LOOPSPEC_OBSERVE"
@@ -54,12 +54,12 @@ def make(names: list[str], registry: Registry) -> dict[str, Observer]:
         origin = registry.origins[f"observer {name}"]
         try:
             made[name] = factory()
+            check_methods(origin, "observer", name, made[name])
         except LoopspecError:
             raise
-        except Exception as err:
-            fault = f"the observer `{name}` cannot be made: {type(err).__name__}: {err}"
+        except (Exception, SystemExit) as err:
+            fault = f"the observer `{name}` cannot be made: {told(err)}"
             raise PluginError(fault, place=f"plugin {origin}") from err
-        check_methods(origin, "observer", name, made[name])
     return made
 
 
@@ -174,8 +174,7 @@ class _Watcher:
                 self._show(item)
             except BaseException as err:  # a plugin's own code
                 self._off = True
-                fault = f"{type(err).__name__}: {err}"
-                self._told(f"the observer {self._name} has failed and is switched off: {fault}")
+                self._told(f"the observer {self._name} has failed and is switched off: {told(err)}")
                 return
             if isinstance(item, _End):
                 return

@@ -2,7 +2,8 @@
 
 Rules of this file:
 1. A piece is shown at once, but for an end that may be the beginning of a secret (see `streamed`).
-2. What is held back of a stream is shown before anything else of its effect, and before its answer.
+2. What is held back of a stream is shown before the answer of its effect. Streams of one effect may take
+   turns: each keeps what it holds back, so that no turn cuts a secret in two.
 """
 
 from collections.abc import Callable
@@ -35,8 +36,10 @@ class Shown:
         key = (type(event), event.index if isinstance(event, CallDelta) else 0)
         streams = self._streams.setdefault(event.effect, {})
         if key not in streams:
-            self._finish(streams)
             streams[key] = (Streamed(self._redactor), event)
+        for other, (stream, first) in streams.items():
+            if other != key and (text := stream.pause()):
+                self._more(first, text)
         text = streams[key][0].push(event.text)
         if text or not event.text or (isinstance(event, CallDelta) and event.tool):
             self._watch(msgspec.structs.replace(event, text=text))
@@ -49,10 +52,12 @@ class Shown:
         """End streams."""
         for stream, first in streams.values():
             if text := stream.rest():
-                made = msgspec.structs.replace(first, text=text)
-                plain = msgspec.structs.replace(made, tool="") if isinstance(made, CallDelta) else made
-                self._watch(plain)
-        streams.clear()
+                self._more(first, text)
+
+    def _more(self, first: Piece, text: str) -> None:
+        """Show what was held back of the stream that began with `first`."""
+        made = msgspec.structs.replace(first, text=text)
+        self._watch(msgspec.structs.replace(made, tool="") if isinstance(made, CallDelta) else made)
 
 
 def _clean(event: Live, redactor: Redactor) -> Live:

@@ -3,7 +3,8 @@
 Rules of this file:
 1. What may be the beginning of a secret is held back until more comes, or until the stream ends.
 2. Nothing else is held back: a text without such a beginning passes at once.
-3. All pieces together read as the whole text redacted at once would read.
+3. All pieces together read as the whole text redacted at once would read, but that a stream which paused
+   may have shown the first `KEY` characters of a secret before the mark that stands for all of it.
 """
 
 from collections import defaultdict
@@ -29,6 +30,7 @@ class Streamed:
             for size in range(1, KEY + 1):
                 self._begin[form[:size]].append(form)
         self._held = ""
+        self._told = 0  # characters of what is held that were shown in a pause
 
     def push(self, piece: str) -> str:
         """Take the next piece; gives back what may be shown now, redacted."""
@@ -39,12 +41,32 @@ class Streamed:
         if len(text) - cut > LIMIT:
             cut = len(text)
         self._held = text[cut:]
-        return self._redactor.text(text[:cut]) if cut else ""
+        return self._new(text[:cut])
+
+    def pause(self) -> str:
+        """Something else is shown now; gives back what may be shown before it.
+
+        A few characters that may begin a secret are shown, as they mostly begin none. More stay held
+        back until this stream goes on or ends.
+        """
+        if len(self._held) > KEY:
+            return ""
+        text, self._told = self._held[self._told :], len(self._held)
+        return text
 
     def rest(self) -> str:
         """The stream has ended; gives back what was held back, redacted."""
         text, self._held = self._held, ""
-        return self._redactor.text(text)
+        return self._new(text)
+
+    def _new(self, text: str) -> str:
+        """What of `text` was not shown yet, redacted."""
+        if len(text) < self._told:
+            self._told -= len(text)
+            return ""
+        shown, self._told = text[: self._told], 0
+        clean = self._redactor.text(text) if text else ""
+        return clean.removeprefix(shown)
 
     def _cut(self, text: str) -> int:
         """Where what must be held back begins: at a secret's beginning, or at a whole secret that

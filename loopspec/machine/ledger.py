@@ -116,12 +116,13 @@ def ran(draft: Draft, call: Call) -> None:
     """A call has run (or may have: a lost one): its grant is used, it may be beyond undoing."""
     usage = draft.usage
     draft.usage = msgspec.structs.replace(usage, calls=usage.calls + 1)
-    grant = grant_for(draft.grants, call, draft.at)
+    # A call that was allowed anyway uses up no grant, though one for the same arguments may live.
+    grant = grant_for(draft.grants, call, draft.at) if call.rule == PERSON else None
     if grant is not None and grant.uses > 0:
-        grants = {key: g for key, g in draft.grants.items() if key != grant.id}
+        left = {key: g for key, g in draft.grants.items() if key != grant.id}
         if grant.uses > 1:
-            grants[grant.id] = msgspec.structs.replace(grant, uses=grant.uses - 1)
-        draft.grants = grants
+            left[grant.id] = msgspec.structs.replace(grant, uses=grant.uses - 1)
+        draft.grants = left
     if call.effect == "irreversible" and draft.boundaries:
         last = draft.boundaries[-1]
         kept = merged(last.remaining, (f"{call.tool} ({call.id})",))

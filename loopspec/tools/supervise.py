@@ -151,7 +151,11 @@ class Run:
 
 
 async def _call(tool: Tool, ctx: ToolContext, args: dict[str, Any]) -> str:
-    return await tool.run(ctx, args)
+    try:
+        return await tool.run(ctx, args)
+    except (SystemExit, KeyboardInterrupt) as err:
+        # asyncio lets these through a task, which would end the loop in the middle of a call.
+        raise ToolFailed(f"the tool tried to end the process: {type(err).__name__}") from err
 
 
 def _forget(task: "asyncio.Task[str]") -> None:

@@ -76,6 +76,8 @@ def test_nohup_survives_the_hangup_that_parks_others(place: Place) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            # as a shell begins it, also when these tests themselves run under nohup
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         until(process, "text.delta")
         process.send_signal(signal.SIGHUP)

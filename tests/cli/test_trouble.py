@@ -142,3 +142,10 @@ def test_damage_is_named_with_its_entry_and_exit_57(place: Place) -> None:
     ran = place.run("verify", "last")
     assert ran.code == 57
     assert "entry 1" in ran.err and "Traceback" not in ran.err
+
+
+def test_a_message_steers_no_terminal(place: Place) -> None:
+    ran = place.run("check", "no\x1b]0;HACK\x07such.yaml")
+    assert ran.code == 2
+    assert "\x1b" not in ran.err and "\x07" not in ran.err
+    assert "no\\x1b]0;HACK\\x07such.yaml" in ran.err

@@ -48,3 +48,30 @@ def test_events_that_are_whole_are_redacted_at_once() -> None:
     show(EffectStarted("e", f"asks {SECRET}"))
     show(Progress(SECRET))
     assert seen == [EffectStarted("e", "asks [secret:LILY_TOKEN]"), Progress("[secret:LILY_TOKEN]")]
+
+
+def test_streams_that_take_turns_cut_no_secret_in_two() -> None:
+    show, seen = made()
+    show(CallDelta("e", 0, "a", "x tiger-"))
+    show(CallDelta("e", 1, "b", "{"))
+    show(CallDelta("e", 0, "", "lily-9041 y"))
+    show(TextDelta("e", "a ti"))
+    show(CallDelta("e", 1, "", "}"))
+    show(TextDelta("e", "ger-lily-9041!"))
+    show(CallDelta("e", 0, "", " ti"))
+    show(TextDelta("e", "?"))
+    show(CallDelta("e", 0, "", "me"))
+    show.settled("e")
+    assert seen == [
+        CallDelta("e", 0, "a", "x "),
+        CallDelta("e", 1, "b", "{"),
+        CallDelta("e", 0, "", "[secret:LILY_TOKEN] y"),
+        TextDelta("e", "a "),
+        TextDelta("e", "ti"),  # three characters at most may be seen before the mark
+        CallDelta("e", 1, "", "}"),
+        TextDelta("e", "[secret:LILY_TOKEN]!"),
+        CallDelta("e", 0, "", " "),
+        CallDelta("e", 0, "", "ti"),
+        TextDelta("e", "?"),
+        CallDelta("e", 0, "", "me"),
+    ]

@@ -244,3 +244,23 @@ def test_an_own_call_that_is_lost_cannot_be_granted_with_other_arguments() -> No
     (call,) = [c for c in run.snapshot.calls.values() if c.status == "lost"]
     made = run.tell(ApprovalGiven(call.id, call.args_hash, "rerun", args='{"cmd":"rm"}'))
     assert made.refusal == "changed arguments go with the answer `grant` and the scope call or exact"
+
+
+def test_a_call_that_was_allowed_anyway_uses_up_nobody_s_grant() -> None:
+    run = ready()
+    run.tell(UserMessage("go"))
+    run.reply('shell:{"cmd":"ls"}')
+    run.decide("ask")
+    (asked,) = run.snapshot.calls.values()
+    run.tell(ApprovalGiven(asked.id, asked.args_hash, "grant"))
+    run.tell(UserInterrupted())
+    for effect in list(run.snapshot.pending):
+        run.tell(EffectCancelled(effect, started=False), "driver")
+    held = run.snapshot.grants
+    assert [(g.scope, g.uses) for g in held.values()] == [("call", 1)]
+    run.tell(LS)
+    run.decide("allow")
+    taken(run)
+    run.answer()
+    assert run.leaf == "interrupted"
+    assert run.snapshot.grants == held

@@ -9,6 +9,63 @@ from cli.kit import Place, small
 from plugins.faked import installed
 
 BROKEN = {
+    "leaves": (
+        "from loopspec.hooks import hook\n@hook\ndef loopspec_tools():\n    raise SystemExit(0)",
+        "loopspec_tools raised SystemExit: 0",
+    ),
+    "speechless": (
+        "class E(Exception):\n    def __str__(self): raise ValueError\nraise E",
+        "the plugin cannot be imported: E (which has no text)",
+    ),
+    "endless": (
+        """
+        from loopspec.hooks import Tool, hook
+        async def run(ctx, args): ...
+        @hook
+        def loopspec_tools():
+            return [Tool("my.tool", "Does.", {"type": "object"}, run, total=float("inf"))]
+        """,
+        "tool `my.tool`: total inf s, silence 0.0 s; wanted > 0, >= 0",
+    ),
+    "seconds": (
+        """
+        from loopspec.hooks import Tool, hook
+        async def run(ctx, args): ...
+        @hook
+        def loopspec_tools():
+            return [Tool("my.tool", "Does.", {"type": "object"}, run, total="5")]
+        """,
+        "what loopspec_tools gave cannot be used: TypeError:",
+    ),
+    "typeless": (
+        """
+        from loopspec.hooks import Tool, hook
+        async def run(ctx, args): ...
+        @hook
+        def loopspec_tools():
+            return [Tool("my.tool", "Does.", {"properties": {"a": {"type": 5}}}, run)]
+        """,
+        "tool `my.tool`: `parameters` is no JSON Schema: a: the type 5, wanted one of",
+    ),
+    "unwritable": (
+        """
+        from loopspec.hooks import Tool, hook
+        async def run(ctx, args): ...
+        @hook
+        def loopspec_tools():
+            return [Tool("my.tool", "Does.", {"properties": {"a": {"enum": {1}}}}, run)]
+        """,
+        "tool `my.tool`: `parameters` cannot be written as JSON: TypeError:",
+    ),
+    "endings": (
+        """
+        from loopspec.hooks import Kind, hook
+        @hook
+        def loopspec_kinds():
+            return [Kind("mine", "none", "", endings=None)]
+        """,
+        "what loopspec_kinds gave cannot be used: AttributeError:",
+    ),
     "import": ("import nothing_of_that_name", "the plugin cannot be imported: ModuleNotFoundError"),
     "syntax": ("def (", "the plugin cannot be imported: SyntaxError"),
     "exits": ("raise SystemExit(3)", "the plugin cannot be imported: SystemExit: 3"),

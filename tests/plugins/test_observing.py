@@ -20,7 +20,7 @@ from loopspec.events import Live, ModelReplied, Progress, TextDelta, UserMessage
 from loopspec.hooks import Observer, Watched
 from loopspec.journal.entry import Entry
 from loopspec.machine.rest import Rest
-from loopspec.registry import installed
+from loopspec.registry import PluginError, Registry, installed
 from loopspec.stores.memory import MemoryStore
 
 
@@ -151,6 +151,46 @@ def test_one_that_raises_is_named_once_and_switched_off(tmp_path: Path) -> None:
     ]
     assert raises.seen == [("begin", "s", -1)]
     assert keeps.seen[-1] == ("end", "input")
+
+
+class Speechless(Keeps):
+    """Has a bug that cannot even be told."""
+
+    def kept(self, entry: Entry) -> None:
+        class Mute(Exception):
+            def __str__(self) -> str:
+                raise ValueError
+
+        raise Mute
+
+
+def test_an_error_without_a_text_is_told_by_its_class(tmp_path: Path) -> None:
+    rest, _, words = run(tmp_path, Speechless())
+    fault = "the observer 0 has failed and is switched off: Mute (which has no text)"
+    assert (rest.reason, words) == ("input", [fault])
+
+
+class Lazy:
+    """Raises for whatever is looked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise KeyError(name)
+
+
+def leaves() -> Observer:
+    raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    ("factory", "fault"), [(leaves, "SystemExit: 0"), (lambda: Lazy(), "KeyError: 'begin'")]
+)
+def test_one_that_cannot_be_made_ends_nothing_in_silence(
+    factory: Callable[[], Observer], fault: str
+) -> None:
+    registry = Registry(observers={"mine": factory}, origins={"observer mine": "plug"})
+    with pytest.raises(PluginError) as raised:
+        make(["mine"], registry)
+    assert str(raised.value) == f"plugin plug: the observer `mine` cannot be made: {fault}"
 
 
 def test_names_are_a_list_and_unknown_ones_are_refused() -> None:

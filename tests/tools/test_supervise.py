@@ -53,6 +53,12 @@ def test_faults_are_told_without_a_traceback_and_keep_what_was_said() -> None:
     async def cancels_itself(ctx: ToolContext, args: dict[str, Any]) -> str:
         raise asyncio.CancelledError
 
+    async def ends_the_process(ctx: ToolContext, args: dict[str, Any]) -> str:
+        raise SystemExit(0)
+
+    async def presses_ctrl_c(ctx: ToolContext, args: dict[str, Any]) -> str:
+        raise KeyboardInterrupt
+
     def raises_at_once(ctx: ToolContext, args: dict[str, Any]) -> Any:
         raise ValueError("bad")
 
@@ -60,6 +66,9 @@ def test_faults_are_told_without_a_traceback_and_keep_what_was_said() -> None:
     assert said(ended(breaks)) == ("error", "half\nKeyError: 'x'", None)
     assert said(ended(wrong)) == ("error", "some.tool gave back int where text was due", None)
     assert said(ended(cancels_itself)) == ("error", "the tool cancelled itself", None)
+    ended_by = "the tool tried to end the process: "
+    assert said(ended(ends_the_process)) == ("error", f"{ended_by}SystemExit", None)
+    assert said(ended(presses_ctrl_c)) == ("error", f"{ended_by}KeyboardInterrupt", None)
     assert said(ended(raises_at_once)) == ("error", "ValueError: bad", None)
 
 

@@ -192,7 +192,7 @@ class Approving:
         declared = self._session.machine.tools.get(call.tool)
         try:
             data = json.loads(text)
-        except ValueError as err:
+        except (ValueError, RecursionError) as err:
             return f"no JSON: {err}"
         if not isinstance(data, dict):
             return "the arguments must be a JSON object: {…}"

@@ -51,6 +51,8 @@ def test_a_plain_url_is_taken_apart(url: str, found: Target) -> None:
         ("http://1.2.3.0x4/", "odd form"),
         ("http://[::1%25lo]/", "no name of a host"),
         ("http://[v1.x]/", "no IPv6 address"),
+        ("http://[2606::1]evil.example/", "no IPv6 address"),
+        ("http://[2606::1]]/", "no IPv6 address"),
         ("http://-a.example/", "is no name of a host"),
     ],
 )
@@ -85,6 +87,7 @@ def test_hosts_are_allowed_by_name_or_pattern(pattern: str, host: str, is_allowe
         *("::1", "::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1"),
         *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a00:1", "::7f00:1"),
         *("2002:7f00:1::", "2002:a00:1::", "2001:0:4136:e378:8000:63bf:3fff:fdd2"),
+        *("fec0::1", "3fff::1", "192.0.0.8", "168.63.129.16", "::ffff:168.63.129.16"),
     ],
 )
 def test_an_address_that_is_not_public_is_known(text: str) -> None:

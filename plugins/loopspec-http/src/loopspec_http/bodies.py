@@ -7,6 +7,9 @@ from typing import Final
 from loopspec.hooks import ToolFailed
 
 ENCODINGS: Final = "gzip, deflate"
+SPARE: Final = 65_536
+"""Bytes that a packed body may be longer than twice its limit before it is cut."""
+_GZIP: Final = 0x1F  # each part of a gzip body begins with it
 _CHARSET: Final = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 _TEXT: Final = re.compile(
     r"text/|application/(?:[\w.+-]*\+)?(?:json|xml|yaml|javascript)|application/x-www-form-urlencoded"
@@ -29,23 +32,46 @@ class Body:
         if name not in ("", "identity", "gzip", "x-gzip", "deflate"):
             raise ToolFailed(f"the answer is encoded as `{name}`, which was not asked for")
         self._zip: zlib._Decompress | None = None
+        self._packed = name not in ("", "identity")
         self._deflate = name == "deflate"
-        if name in ("gzip", "x-gzip"):
-            self._zip = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self._ended = False  # one part at least is whole
+        self._read = 0
 
     def add(self, data: bytes) -> bool:
         """Take a piece; whether more is wanted. Raises `ToolFailed` for what cannot be decompressed."""
-        if self._deflate and self._zip is None and data:
-            # Some servers send the bare stream: the first byte tells.
-            wrapped = data[0] & 0x0F == 8
-            self._zip = zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
-        if self._zip is None:
+        if not self._packed:
             return self._keep(data)
-        room = self._cap + 1 - len(self._out)
-        try:
-            return self._keep(self._zip.decompress(data, room))
-        except zlib.error as err:
-            raise ToolFailed(f"the answer cannot be decompressed: {err}") from None
+        self._read += len(data)
+        while data:
+            if self._zip is None:
+                if self._ended and (self._deflate or data[0] != _GZIP):
+                    return False  # it belongs to nothing, and may never end itself
+                self._zip = self._unpacking(data[0])
+            room = self._cap + 1 - len(self._out)
+            try:
+                wanted = self._keep(self._zip.decompress(data, room))
+            except zlib.error as err:
+                raise ToolFailed(f"the answer cannot be decompressed: {err}") from None
+            if not wanted:
+                return False
+            if not self._zip.eof:
+                break
+            data, self._zip, self._ended = self._zip.unused_data, None, True
+        if self._read > 2 * self._cap + SPARE:  # packed so badly that only the wire is kept busy
+            self.cut = True
+        return not self.cut
+
+    def end(self) -> None:
+        """The server has said all; raises `ToolFailed` when that was not the whole packed body."""
+        if self._zip is not None and not self.cut:
+            raise ToolFailed("the answer cannot be decompressed: its end is missing")
+
+    def _unpacking(self, first: int) -> "zlib._Decompress":
+        """What unpacks a body (or a further part of one) that begins with this byte."""
+        if not self._deflate:
+            return zlib.decompressobj(zlib.MAX_WBITS | 16)
+        # Some servers send the bare stream: the first byte tells.
+        return zlib.decompressobj(zlib.MAX_WBITS if first & 0x0F == 8 else -zlib.MAX_WBITS)
 
     def _keep(self, data: bytes) -> bool:
         """Keep as much as there is room for."""

@@ -82,6 +82,8 @@ async def _ask(
             async for piece in answer.aiter_stream():
                 if not got.add(piece):
                     break
+            else:
+                got.end()
         return _told(answer.status, names, got, settings)
 
 

@@ -26,6 +26,12 @@ _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 _NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _SHARED: Final = ipaddress.ip_network("100.64.0.0/10")
+_CLOUD: Final = ipaddress.ip_address("168.63.129.16")
+"""Where Azure's virtual machines reach their host; it looks like any public address."""
+_UNROUTED: Final = tuple(map(ipaddress.ip_network, ("fec0::/10", "3fff::/20", "192.0.0.0/24")))
+"""Networks nobody routes that `ipaddress` of some Python calls global: site-local, documentation,
+protocol assignments."""
+_BRACKETED: Final = re.compile(r"\[[^\[\]]*\](:[0-9]*)?")
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,8 @@ def target(url: str, settings: Settings) -> Target:
         raise ToolFailed(f"the scheme `{scheme}` is not allowed, only {', '.join(settings.schemes)}")
     if "@" in parts.netloc:
         raise ToolFailed("a URL must not carry a user or a password")
-    if "[" in parts.netloc and ":" not in (parts.hostname or ""):
+    brackets = "[" in parts.netloc or "]" in parts.netloc
+    if brackets and not (_BRACKETED.fullmatch(parts.netloc) and ":" in (parts.hostname or "")):
         raise ToolFailed("what stands in brackets is no IPv6 address")
     host = plain_host(parts.hostname or "")
     if not any(allows(pattern, host) for pattern in settings.hosts):
@@ -122,10 +129,14 @@ def not_public(address: Address) -> str:
             return "this machine"
         if inner.is_link_local:
             return "a link-local address (cloud metadata among them)"
+        if inner == _CLOUD:
+            return "the host of a cloud's machines"
         if inner.version == 4 and inner in _SHARED:
             return "an address shared by a provider"
         if inner.is_private:
             return "an address of a private network"
+        if any(inner in network for network in _UNROUTED):
+            return "an address of no public machine"
         if inner.is_multicast or inner.is_reserved or inner.is_unspecified or not inner.is_global:
             return "an address of no public machine"
     return ""

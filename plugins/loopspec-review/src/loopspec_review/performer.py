@@ -57,7 +57,7 @@ async def _review(effect: Perform, world: World) -> tuple[str, dict[str, Any]]:
         except AskFailed as err:
             return "review.unclear", {"reason": str(err)}
         try:
-            return _ending(read(reply.text, criteria))
+            return _ending(read(reply.text, criteria, asked.message))
         except Unreadable as err:
             fault = str(err)
         messages += [

@@ -4,7 +4,8 @@ Rules of this file:
 1. The judge says of each criterion whether it is met; whether the work passes follows from that.
 2. A verdict that could be read in two ways is none: a criterion twice or missing, a key twice, two
    verdicts in one reply.
-3. Texts of a verdict have limits: they go into the journal and to the model that does the work.
+3. A verdict that stands in the work is none: a judge that only quotes it has said nothing itself.
+4. Texts of a verdict have limits: they go into the journal and to the model that does the work.
 """
 
 import json
@@ -18,6 +19,8 @@ WHY: Final = 1_000
 """Characters kept of the notes, and of why a criterion is not met."""
 TRIES: Final = 200
 """Places in a reply at which a JSON object is looked for."""
+_SPELT: Final = re.compile(r"\\+[nrt]|[\\\s]+")
+"""What may differ between a text and the same text quoted: space, and signs that escape."""
 _FENCE: Final = re.compile(r"```(?:json)?\s*\n(.*?)\n\s*```", re.DOTALL)
 
 
@@ -39,9 +42,11 @@ class Verdict:
         return not self.faults
 
 
-def read(reply: str, criteria: Sequence[str]) -> Verdict:
-    """The verdict a reply holds; raises `Unreadable`."""
-    found = _only(reply)
+def read(reply: str, criteria: Sequence[str], material: str = "") -> Verdict:
+    """The verdict a reply about `material` holds; raises `Unreadable`."""
+    found, text = _only(reply)
+    if _SPELT.sub("", text) in _SPELT.sub("", material):
+        raise Unreadable("its verdict is one that the material holds; judge in words of your own")
     told = found.get("criteria")
     if not isinstance(told, list):
         raise Unreadable("`criteria` must be a list")
@@ -80,18 +85,18 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _only(reply: str) -> dict[str, Any]:
-    """The one verdict in a reply: alone, in a code fence, or among other words."""
+def _only(reply: str) -> tuple[dict[str, Any], str]:
+    """The one verdict in a reply and how it is written: alone, in a code fence, or among other words."""
     whole = _FENCE.fullmatch(reply.strip())
     text = whole[1] if whole else reply
-    found = [one for one in _objects(text) if "criteria" in one]
+    found = [(one, written) for one, written in _objects(text) if "criteria" in one]
     if len(found) != 1:
         raise Unreadable("it holds no verdict" if not found else f"it holds {len(found)} verdicts")
     return found[0]
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Every JSON object at the top of a text."""
+def _objects(text: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every JSON object at the top of a text, and how it is written."""
     decoder = json.JSONDecoder(object_pairs_hook=_once)
     at = text.find("{")
     for _ in range(TRIES):
@@ -99,8 +104,8 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
             return
         try:
             value, end = decoder.raw_decode(text, at)
-            yield value
-        except (json.JSONDecodeError, RecursionError):
+            yield value, text[at:end]
+        except (ValueError, RecursionError):  # no JSON, or a number too long to be read
             end = at + 1
         at = text.find("{", end)
 
