@@ -10,10 +10,10 @@ Rules of this file:
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -86,6 +86,8 @@ class ReaderDoor(Nobody):
 
 Begun = tuple[Session, Step | None, Any]
 
+OVER: Final = "the run has ended"
+
 
 class Engine:
     """Drives one run. Made by the reader's thread; everything else here is safe from any thread."""
@@ -157,9 +159,11 @@ class Engine:
             with self._lock:
                 self._loop = None
                 waiting, self._waiting = self._waiting, []
-            for _, _, future in waiting:
-                future.set_exception(LoopspecError("the run has ended"))
-            self.pipe.end(error)
+            try:
+                for _, _, future in waiting:
+                    _fail(future, LoopspecError(OVER))
+            finally:
+                self.pipe.end(error)
 
     async def _main(self) -> Result:
         """Make or load the session, drive it, and put its result together."""
@@ -170,6 +174,8 @@ class Engine:
         try:
             return await self._drive(door, session, step, events)
         finally:
+            with self._lock:
+                self._loop = None  # from here on nothing can be handed in
             close()
 
     async def _drive(
@@ -214,14 +220,19 @@ class Engine:
         async def telling() -> None:
             assert self._driver is not None
             try:
-                future.set_result(await self._driver.tell(event, by))
+                step = await self._driver.tell(event, by)
+            except asyncio.CancelledError:  # the run was over before it had been taken
+                _fail(future, LoopspecError(OVER))
             except BaseException as err:
-                future.set_exception(err)
+                _fail(future, err)
+            else:
+                with suppress(InvalidStateError):
+                    future.set_result(step)
 
         try:
             self._call(telling)
         except LoopspecError as err:
-            future.set_exception(err)
+            _fail(future, err)
 
     def _call(self, work: Callable[[], Any]) -> "Future[None]":
         """Start a coroutine in the engine's event loop; raises `LoopspecError` when it has ended."""
@@ -233,11 +244,11 @@ class Engine:
     async def _interrupt(self) -> None:
         """What Ctrl-C is: an event the loop routes, else the end of the run."""
         assert self._driver is not None
-        driver, snapshot = self._driver, self._driver.session.snapshot
+        driver = self._driver
         step = None
         with suppress(LoopspecError):
             step = await driver.tell(UserInterrupted(reason="asked by the program"))
-        if (step is None or step.outcome == REFUSED) and driver.session.snapshot.seq == snapshot.seq:
+        if step is None or step.outcome == REFUSED:
             driver.stop(Rest("interrupted"))
 
     async def _park(self) -> None:
@@ -251,6 +262,12 @@ class Engine:
         kinds = [machine.kind_of(path) for path in snapshot.configuration]
         if not any(kind is not None and kind.rests == "suspended" for kind in kinds):
             driver.stop(Rest("suspended"))
+
+
+def _fail(future: "Future[Any]", err: BaseException) -> None:
+    """Tell a future that nothing comes of it, unless it has ended."""
+    with suppress(InvalidStateError):
+        future.set_exception(err)
 
 
 def opened(session: Session) -> Opened:

@@ -32,7 +32,8 @@ class Handed:
         """Wait until it is committed; raises `Refused` if it was refused, `LoopspecError` if the run
         ended before."""
         for future in self._futures:
-            _judge((yield from asyncio.wrap_future(future).__await__()))
+            # Shielded: whoever stops waiting takes nothing back.
+            _judge((yield from asyncio.shield(asyncio.wrap_future(future)).__await__()))
 
     def wait(self, seconds: float | None = None) -> None:
         """As awaiting it, for code that is not async; raises `TimeoutError` after `seconds`."""

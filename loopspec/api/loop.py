@@ -71,7 +71,7 @@ class Loop:
 
         Raises `BadInput`, `NoKey` for a model whose key is missing, `UsageError` for what cannot be.
         """
-        limits = Limits(max_turns, amount(max_usd))
+        limits = Limits(_turns(max_turns), amount(max_usd))
         wanted = Wanted(dict(output_schema)) if output_schema is not None else None
         machine = launch.with_models(self.machine, choices(self.machine, model))
         machine = with_limits(machine, limits)
@@ -135,7 +135,7 @@ def resume(
     each run; the session keeps its own budgets. Raises `NotFound`, `Damaged`, `UsageError`.
     """
     registry = installed()
-    limits = Limits(max_turns, amount(max_usd))
+    limits = Limits(_turns(max_turns), amount(max_usd))
     wanted = Wanted(dict(output_schema)) if output_schema is not None else None
     opened = open_store(store)
     try:
@@ -198,3 +198,10 @@ def texts(machine: Machine, inputs: Mapping[str, Any]) -> list[str]:
             raise BadInput(f"input `{name}`: {err}") from None
         out.append(f"{name}={text}")
     return out
+
+
+def _turns(given: int | None) -> int | None:
+    """A limit of turns; raises `UsageError` for what is no whole number from 1 on."""
+    if given is not None and (type(given) is not int or given < 1):
+        raise UsageError(f"max_turns is {given!r}", remedy="give a whole number, at least 1")
+    return given

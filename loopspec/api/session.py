@@ -58,6 +58,7 @@ class Session:
         self._engine: Engine | None = None
         self._next: list[Kept] = []
         self._more: list[BudgetExtended] = []
+        self._over = False  # the result of the run has been read: what is said belongs to the next one
         self._driven: Driven | None = None
 
     # ------------------------------------------------------------ running
@@ -77,7 +78,7 @@ class Session:
         try:
             while (line := await engine.pipe.next()) is not None:
                 if isinstance(line, Result):
-                    self.result = line
+                    self.result, self._over = line, True
                 yield line
         finally:
             await self._end(engine)
@@ -88,7 +89,7 @@ class Session:
         try:
             while (line := engine.pipe.get()) is not None:
                 if isinstance(line, Result):
-                    self.result = line
+                    self.result, self._over = line, True
                 yield line
         finally:
             if not engine.ended:
@@ -149,10 +150,10 @@ class Session:
         for the session). `args` are the arguments it is to run with instead. A call that was lost is run
         again. Raises `LoopspecError` when no such call waits; a deny of the spec holds all the same.
         """
-        found = self._waits(call)
+        found, hashed = self._meant(call)
         event = ApprovalGiven(
             call=found.call,
-            args_hash=self._hash(found.call),
+            args_hash=hashed,
             answer="grant" if found.status == "asked" else "rerun",
             scope=scope,
             reason=reason,
@@ -167,16 +168,15 @@ class Session:
 
         Raises `LoopspecError` when no such call waits.
         """
-        found = self._waits(call)
+        found, hashed = self._meant(call)
         answer = "deny" if found.status == "asked" else "abandon"
-        hashed = self._hash(found.call)
         return self._tell(
             ApprovalGiven(call=found.call, args_hash=hashed, answer=answer, reason=reason)
         )
 
     def interrupt(self) -> Handed:
         """Stop what the loop does now, as Ctrl-C does. Raises `LoopspecError` when it does not run."""
-        if self._engine is None:
+        if self._engine is None or self._over:
             raise LoopspecError("the session is not running", place=f"session {self.id}")
         return Handed(self._engine.interrupt())
 
@@ -193,7 +193,7 @@ class Session:
         more = extensions([f"{name}={value}" for name, value in given.items() if value is not None])
         if not more:
             raise UsageError("nothing is extended", remedy="name a budget: extend(turns=20)")
-        if self._engine is None:
+        if self._engine is None or self._over:
             self._more += more
             return Handed()
         return Handed(*(self._engine.tell(event) for event in more))
@@ -233,30 +233,37 @@ class Session:
             raise UsageError(
                 "this session is being run already", remedy="read that run to its end, or close it"
             )
+        self._over = False
         self._engine = Engine(self._made_or_loaded, self._registry, self._plan)
         return self._engine
 
     async def _made_or_loaded(self) -> tuple[Driven, Any, Any, Callable[[], None]]:
         """The session in its store, its first step, and what to tell it. In the engine's thread."""
         store = open_store(self._store)
-        prompt, said, more = self._prompt, self._next, self._more
+        step: Any = None
         try:
-            step: Any = None
             if self._create is not None:
                 driven, step = await self._create(store)
-                events: Any = [(UserMessage(text=prompt), "person")] if prompt is not None else []
-                events += [(event, "person") for event in (*more, *said)]
+                self._create = None
             else:
                 driven = await asyncio.to_thread(
                     Driven.load, store, self.id, SystemClock(), redactor()
                 )
-                _checked(driven, prompt)
-                events = _going_on(prompt, said, more)
+                _checked(driven, self._prompt)
         except BaseException:
             _close(store)
             raise
-        self._create, self._prompt, self._next, self._more = None, None, [], []
         self._driven = driven
+
+        def events(session: Driven) -> list[tuple[Kept, str]]:
+            """What was said before the run. Asked for by the driver once the session is its own, and not
+            before, so that a run which could not begin has lost nothing."""
+            prompt, said, more = self._prompt, self._next, self._more
+            self._prompt, self._next, self._more = None, [], []
+            if step is None:
+                return _going_on(session, prompt, said, more)
+            told: list[Kept] = [UserMessage(text=prompt)] if prompt is not None else []
+            return [(event, "person") for event in (*told, *more, *said)]
 
         def close() -> None:
             self._driven = None
@@ -266,14 +273,20 @@ class Session:
 
     def _tell(self, event: Kept) -> Handed:
         """Hand in a command now, or with the next run."""
-        if self._engine is None:
+        if self._engine is None or self._over:
             self._next.append(event)
             return Handed()
         return Handed(self._engine.tell(event))
 
-    def _waits(self, call: str) -> WaitingCall:
-        """The call that is meant; raises `LoopspecError`."""
-        waiting = self.waiting
+    def _meant(self, call: str) -> tuple[WaitingCall, str]:
+        """The call that is meant, and the hash of its arguments; raises `LoopspecError`.
+
+        One that was answered already, for the next run, waits no more.
+        """
+        answered = {event.call for event in self._next if isinstance(event, ApprovalGiven)}
+        none: dict[WaitingCall, str] = {}
+        hashes = self._look(_hashes, none)
+        waiting = [w for w in hashes if w.call not in answered]
         found = next((w for w in waiting if call in ("", w.call)), None)
         if found is None:
             names = ", ".join(w.call for w in waiting) or "none"
@@ -282,23 +295,23 @@ class Session:
                 place=f"session {self.id}",
                 remedy=f"waiting: {names}",
             )
-        return found
-
-    def _hash(self, call: str) -> str:
-        """The hash of a call's arguments, which an answer names."""
-        return self._look(lambda session: session.snapshot.calls[call].args_hash, "")
+        return found, hashes[found]
 
 
-def _going_on(prompt: str | None, said: list[Kept], more: list[BudgetExtended]) -> First:
-    """What makes a session go on, as a function of where it stands."""
+def _hashes(session: Driven) -> dict[WaitingCall, str]:
+    """The calls that wait, each with the hash of its arguments, which an answer names."""
+    calls = session.snapshot.calls
+    return {w: calls[w.call].args_hash for w in waiting_calls(session) if w.call in calls}
 
-    def first(session: Driven) -> list[tuple[Kept, str]]:
-        told: list[tuple[Kept, str]] = [(event, "person") for event in said]
-        if told and prompt is None:
-            return [(event, "person") for event in more] + told
-        return first_events(session, prompt, more) + told
 
-    return first
+def _going_on(
+    session: Driven, prompt: str | None, said: list[Kept], more: list[BudgetExtended]
+) -> list[tuple[Kept, str]]:
+    """What makes a session go on from where it stands."""
+    told: list[tuple[Kept, str]] = [(event, "person") for event in said]
+    if told and prompt is None:
+        return [(event, "person") for event in more] + told
+    return first_events(session, prompt, more) + told
 
 
 def _checked(driven: Driven, prompt: str | None) -> None:
