@@ -8,6 +8,7 @@ Rules of this file:
 """
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -107,7 +108,10 @@ class Engine:
         self._result: Result | None = None
         self._lock = threading.Lock()
         self._waiting: list[tuple[Kept, str, Future[Step]]] = []
-        self._thread = threading.Thread(target=self._work, daemon=True, name="loopspec-run")
+        run = contextvars.copy_context().run  # whoever begins the run has chosen its observers
+        self._thread = threading.Thread(
+            target=run, args=(self._work,), daemon=True, name="loopspec-run"
+        )
         self._thread.start()
 
     # ------------------------------------------------------------ from the reader's side
@@ -255,9 +259,11 @@ class Engine:
         """What SIGTERM is: the loop parks if it routes that, else the run ends where it stands."""
         assert self._driver is not None
         driver = self._driver
-        if not driver.recovering:
-            with suppress(LoopspecError):
-                await driver.tell(HostSuspended(reason="nobody reads on"), "host")
+        if driver.recovering:
+            driver.stop(Rest("suspended"))
+            return
+        with suppress(LoopspecError):
+            await driver.tell(HostSuspended(reason="nobody reads on"), "host")
         machine, snapshot = driver.session.machine, driver.session.snapshot
         kinds = [machine.kind_of(path) for path in snapshot.configuration]
         if not any(kind is not None and kind.rests == "suspended" for kind in kinds):

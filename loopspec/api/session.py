@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+from loopspec.api.checked import arguments, texts
 from loopspec.api.engine import Engine, Plan
 from loopspec.api.handed import Handed
-from loopspec.codec import canonical_json
 from loopspec.drivers.lines import Line, Result, WaitingCall
 from loopspec.drivers.outcome import waiting_calls
 from loopspec.drivers.places import open_store
@@ -148,8 +148,11 @@ class Session:
         `scope`: `call` (once), `exact` (these arguments, for the session), `limited` (this tool, while
         every path fits one of the globs `paths` and the command one of `commands`) or `tool` (this tool,
         for the session). `args` are the arguments it is to run with instead. A call that was lost is run
-        again. Raises `LoopspecError` when no such call waits; a deny of the spec holds all the same.
+        again. Raises `LoopspecError` when no such call waits, `UsageError` for what is no text, no list
+        of texts or no JSON; a deny of the spec holds all the same.
         """
+        texts(scope=(scope,), reason=(reason,), paths=paths, commands=commands)
+        changed = "" if args is None else arguments(args)
         found, hashed = self._meant(call)
         event = ApprovalGiven(
             call=found.call,
@@ -157,7 +160,7 @@ class Session:
             answer="grant" if found.status == "asked" else "rerun",
             scope=scope,
             reason=reason,
-            args="" if args is None else canonical_json(dict(args)),
+            args=changed,
             paths=tuple(paths),
             commands=tuple(commands),
         )
@@ -166,8 +169,9 @@ class Session:
     def deny(self, call: str = "", *, reason: str = "") -> Handed:
         """Refuse a call that waits, or give up one that was lost; the model is told the reason.
 
-        Raises `LoopspecError` when no such call waits.
+        Raises `LoopspecError` when no such call waits, `UsageError` for a reason that is no text.
         """
+        texts(reason=(reason,))
         found, hashed = self._meant(call)
         answer = "deny" if found.status == "asked" else "abandon"
         return self._tell(
@@ -255,21 +259,33 @@ class Session:
             raise
         self._driven = driven
 
-        def events(session: Driven) -> list[tuple[Kept, str]]:
-            """What was said before the run. Asked for by the driver once the session is its own, and not
-            before, so that a run which could not begin has lost nothing."""
-            prompt, said, more = self._prompt, self._next, self._more
-            self._prompt, self._next, self._more = None, [], []
+        def events(session: Driven) -> Iterator[tuple[Kept, str]]:
+            """What was said before the run. Asked for by the driver once the session is its own, one by
+            one: what it has not taken when the run ends is kept for the next one."""
+            prompt, said, more = self._prompt, [*self._next], [*self._more]
             if step is None:
-                return _going_on(session, prompt, said, more)
-            told: list[Kept] = [UserMessage(text=prompt)] if prompt is not None else []
-            return [(event, "person") for event in (*told, *more, *said)]
+                told = _going_on(session, prompt, said, more)
+            else:
+                first: list[Kept] = [UserMessage(text=prompt)] if prompt is not None else []
+                told = [(event, "person") for event in (*first, *more, *said)]
+            for event, by in told:
+                yield event, by
+                self._taken(event)
 
         def close() -> None:
             self._driven = None
             _close(store)
 
         return driven, step, events, close
+
+    def _taken(self, event: Kept) -> None:
+        """The driver has committed or refused what was kept for this run."""
+        if isinstance(event, UserMessage) and event.text == self._prompt:
+            self._prompt = None
+        elif isinstance(event, BudgetExtended) and event in self._more:
+            self._more.remove(event)
+        elif event in self._next:
+            self._next.remove(event)
 
     def _tell(self, event: Kept) -> Handed:
         """Hand in a command now, or with the next run."""

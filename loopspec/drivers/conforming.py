@@ -11,6 +11,8 @@ Rules of this file:
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,8 @@ from loopspec.machine.step import routable
 
 TRIES: Final = 2
 MAX_FAULTS: Final = 8
+MOST_SEEN: Final = 1_000
+"""Faults that are looked at to find the first ones."""
 MAX_BYTES: Final = 256 * 1024
 DEPTH: Final = 100
 QUIET: Final = ("finished", "input", "idle")
@@ -61,12 +65,17 @@ class Wanted:
         kind = validator_for(schema, default=Draft202012Validator)
         try:
             kind.check_schema(schema)
+            references = list(_references(schema))
+            self.text = json.dumps(schema, ensure_ascii=False, indent=2, allow_nan=False)
+            self.text.encode()
         except SchemaError as err:
             where = "/".join(map(str, err.absolute_path)) or "the schema"
             raise UsageError(f"it is no JSON Schema: {where}: {err.message[:200]}", place=name) from None
         except RecursionError:
             raise UsageError("it is nested too deeply", place=name) from None
-        for ref in _references(schema):
+        except (TypeError, ValueError) as err:
+            raise UsageError(f"it could not be told as JSON: {err}"[:300], place=name) from None
+        for ref in references:
             if not ref.startswith("#"):
                 raise UsageError(
                     f"it refers to `{ref[:100]}`, and nothing is fetched",
@@ -74,13 +83,13 @@ class Wanted:
                     remedy="Put that schema into this one, below $defs",
                 )
         self._check = kind(schema, registry=Registry())
-        self.text = json.dumps(schema, ensure_ascii=False, indent=2)
 
     @classmethod
     def read(cls, path: Path) -> "Wanted":
         """The schema in a file; raises `UsageError`."""
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)  # of a device there is no end
         except OSError as err:
             raise UsageError(
                 f"the schema cannot be read: {err.strerror or err}", place=str(path)
@@ -150,14 +159,28 @@ def _list(faults: Iterable[str]) -> str:
     return "\n".join(f"- {fault}" for fault in faults)
 
 
+def _paired(text: str) -> None:
+    """Refuse half a surrogate pair, which has no bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it holds half a surrogate pair, which is no character") from None
+
+
 def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")
 
 
 def _shallow(value: Any, depth: int = 0) -> None:
-    """Refuse what is nested so deep that others stumble over it."""
+    """Refuse what others stumble over: deep nesting, and what no JSON text could hold again."""
     if depth > DEPTH:
         raise ValueError(f"it is nested more than {DEPTH} deep")
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError("it holds a number that is too large")
+    if isinstance(value, str) and not value.isascii():
+        _paired(value)
+    for key in value if isinstance(value, dict) else ():
+        _paired(key)
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in inner:
         _shallow(item, depth + 1)
@@ -165,6 +188,10 @@ def _shallow(value: Any, depth: int = 0) -> None:
 
 _DATA: Final = frozenset({"enum", "const", "default", "examples"})
 """Keys whose values are data, not schemas."""
+_NAMED: Final = frozenset(
+    {"properties", "patternProperties", "dependentSchemas", "$defs", "definitions", "dependencies"}
+)
+"""Keys whose values are schemas by names of the schema's author, which may be words of JSON Schema."""
 
 
 def _references(schema: Any) -> Iterator[str]:
@@ -173,7 +200,10 @@ def _references(schema: Any) -> Iterator[str]:
         for key, value in schema.items():
             if key in ("$ref", "$dynamicRef") and isinstance(value, str):
                 yield value
-            if key not in _DATA:
+            if key in _NAMED and isinstance(value, dict):
+                for named in value.values():
+                    yield from _references(named)
+            elif key not in _DATA:
                 yield from _references(value)
     elif isinstance(schema, list):
         for item in schema:
@@ -182,7 +212,8 @@ def _references(schema: Any) -> Iterator[str]:
 
 def _worded(errors: Iterable[Any]) -> Iterator[str]:
     """Faults as lines, bounded in number and length."""
-    for n, error in enumerate(sorted(errors, key=lambda e: [str(p) for p in e.absolute_path])):
+    some = islice(errors, MOST_SEEN)  # a long answer may have one for each of its parts
+    for n, error in enumerate(sorted(some, key=lambda e: [str(p) for p in e.absolute_path])):
         if n == MAX_FAULTS:
             yield "and more"
             return

@@ -2,7 +2,8 @@
 
 Rules of this file:
 1. Looked at are the work directory and the folders above it, up to the one that holds `.git` (without
-   any, the work directory alone). A file that leads out of that tree is left out.
+   any, the work directory alone). A file that leads out of that tree, into `.git` or to a `.env` is
+   left out.
 2. The nearest stands last and is cut last: it has the last word.
 3. Secrets of the environment are taken out before the text becomes part of the machine, which is kept.
 """
@@ -63,9 +64,15 @@ def _files(wanted: Guidance, workdir: Path) -> Iterator[Path]:
             path = folder / name
             if path.is_file():
                 real = path.resolve()
-                if real.is_relative_to(root):
+                if real.is_relative_to(root) and not _private(real.relative_to(root)):
                     yield path
                     break
+
+
+def _private(path: Path) -> bool:
+    """Whether a file, links resolved, is one of git's own or of an environment: a link may lead there."""
+    parts = [part.lower() for part in path.parts]
+    return ".git" in parts or parts[-1] == ".env" or parts[-1].startswith(".env.")
 
 
 def _folders(workdir: Path) -> list[Path]:

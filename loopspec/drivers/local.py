@@ -10,7 +10,7 @@ Rules of this file:
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from loopspec.drivers.answers import checked
@@ -44,7 +44,7 @@ CANCEL_GRACE: Final = 10.0
 CLOSED: Final = ("finished", "failed", "stuck")
 OVER: Final = "the run has ended"
 Told: TypeAlias = tuple[Kept, str, "asyncio.Future[Step] | None"]
-Events: TypeAlias = Sequence[tuple[Kept, str]]
+Events: TypeAlias = Iterable[tuple[Kept, str]]
 _RUNNING: Final["set[LocalDriver]"] = set()
 First: TypeAlias = Events | Callable[[Session], Events]
 
@@ -116,6 +116,8 @@ class LocalDriver:
             if not self._stop.done():
                 await self._fire_due()  # they were due before anybody said anything
                 for event, by in first(self.session) if callable(first) else first:
+                    if self._stop.done():
+                        break  # one before it has ended the run; this one was not taken
                     await self._accept(event, by, None)
             rest = await self._loop()
             whole = True

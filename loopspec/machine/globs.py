@@ -14,8 +14,9 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
-# What lets one command line do a second thing: sequences, pipes, redirections, substitutions.
-OPERATORS: Final = re.compile(r"[;&|`<>\n\r]|\$\(")
+# What lets one command line do a second thing: sequences, pipes, redirections, substitutions. `${` is one
+# where the shell is bash: `${X:=…} ${X@P}` gives a text to a variable, then runs what is in it.
+OPERATORS: Final = re.compile(r"[;&|`<>\n\r]|\$[({\[]")
 _ANY_DEPTH: Final = "**"
 _STARS: Final = re.compile(r"\*+")
 

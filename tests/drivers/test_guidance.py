@@ -111,3 +111,11 @@ def test_a_file_without_permission_is_left_out(repository: Path) -> None:
     (repository / "AGENTS.md").write_text("x")
     (repository / "AGENTS.md").chmod(0)
     assert read(repository) == ((), "")
+
+
+@pytest.mark.parametrize("leads", [".env", ".env.local", "config/.ENV", ".git/config"])
+def test_a_link_to_what_holds_secrets_is_left_out(repository: Path, leads: str) -> None:
+    (repository / leads).parent.mkdir(exist_ok=True)
+    (repository / leads).write_text("secret")
+    os.symlink(leads, repository / "AGENTS.md")
+    assert read(repository) == ((), "")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopspec.machine.globs import matches_path, matches_text
+from loopspec.machine.globs import allows_command, matches_path, matches_text
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,21 @@ def test_a_hostile_text_costs_no_more_than_its_length():
     assert not matches_text("*a*a*a*a*a*a*a*a*a*a*b", "a" * 20_000)
     assert not matches_path("**/a/**/a/**/a/**/a/**/b", "a/" * 1_500 + "c")
     assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize(
+    ("glob", "command", "covered"),
+    [
+        ("echo *", "echo ${X:='$''(touch made)'} ${X@P}", False),  # bash runs it, as `/bin/sh` too
+        ("echo *", "echo ${HOME}", False),
+        ("echo *", "echo $[1+1]", False),
+        ("echo ${HOME}*", "echo ${HOME}/a", True),
+        ("echo ${HOME}*", "echo ${HOME}/${X@P}", False),
+        ("echo *", "echo $HOME", True),
+        ("*", "echo ${X@P}", True),
+    ],
+)
+def test_an_expansion_that_can_run_a_text_must_stand_in_the_glob(
+    glob: str, command: str, covered: bool
+) -> None:
+    assert allows_command(glob, command) is covered

@@ -19,6 +19,8 @@ from loopspec.stores.base import SessionRow
 from loopspec.views.words import duration, money, pad, plural, printable
 
 LISTED: Final = 15
+DIGITS: Final = 18
+"""Of an entry's number: more than any journal needs, and few enough to be read as a number."""
 
 
 def sessions(desk: Desk, given: str) -> Reply:
@@ -87,8 +89,9 @@ def resume(desk: Desk, given: str) -> Reply:
 
 def fork(desk: Desk, given: str) -> Reply:
     """Make a session that stands where this one stands, or stood after an entry."""
-    if given and not (given.isascii() and given.isdigit()):
-        return refused(desk, f"`{given}` is no entry", "Write a number: /fork 12 (/explain shows them)")
+    if given and not (given.isascii() and given.isdigit() and len(given) <= DIGITS):
+        what = f"`{printable(given, 40)}` is no entry"
+        return refused(desk, what, "Write a number: /fork 12 (/explain shows them)")
     try:
         made = make(desk.store, desk.session.id, int(given) if given else None)
     except NoFork as err:
@@ -117,6 +120,8 @@ def _no_fork(desk: Desk, err: NoFork) -> Reply:
 def export(desk: Desk, given: str) -> Reply:
     """Write the session as JSON lines into a new file."""
     name = given.strip().strip("\"'") or f"{desk.session.id}.jsonl"
+    if "\0" in name:
+        return refused(desk, "No file's name can hold a NUL", "Name another file")
     path = Path(os.path.expanduser(name)).absolute()
     if os.path.lexists(path):
         return refused(desk, f"{path} is there already", "Name another file: nothing is overwritten")

@@ -107,6 +107,11 @@ def test_help_lists_every_command_and_tells_of_each(store: SqliteStore) -> None:
         ("/resume nowhere", "The store: there is no session `nowhere`. see: loopspec sessions"),
         ("/resume s1", "This is session s1."),
         ("/fork twelve", "`twelve` is no entry. Write a number: /fork 12 (/explain shows them)"),
+        (
+            "/fork " + "1" * 5_000,
+            f"`{'1' * 39}…` is no entry. Write a number: /fork 12 (/explain shows them)",
+        ),
+        ("/export a\0b", "No file's name can hold a NUL. Name another file"),
         ("/fork 99", "session s1 has no entry 99; its last is 16"),
         (
             "/model mian x/y",
