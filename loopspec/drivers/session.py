@@ -172,7 +172,8 @@ class Session:
         if self._view is None:  # before anything is written: a damaged view must not be added to
             await asyncio.to_thread(self.view)
         made = step(self.machine, self.snapshot, stamped)
-        if made.outcome == REFUSED:
+        if made.outcome == REFUSED:  # it may quote what the command names
+            made = msgspec.structs.replace(made, refusal=self.redactor.text(made.refusal))
             note = {"at": stamped.at, "event": name_of(event), "by": by, "why": made.refusal}
             await asyncio.to_thread(self.store.refuse, self.id, encode(note))
             return made
