@@ -23,13 +23,23 @@ class _Effect(
 
 
 class CallModel(_Effect, frozen=True, tag="call_model"):
-    """Ask a model for the next reply. `system` is the blob digest of the rendered prompt."""
+    """Ask a model for the next reply. `system` is the blob digest of the rendered prompt.
+
+    `after` is the effect whose attempt failed before this one (empty: the first attempt). `continues`
+    is the journal entry of that `attempt.failed`, whose partial text the reply goes on from (-1: it
+    begins anew). `profile` is the smaller profile in use (empty: the whole prompt and all tools);
+    `tier` the tier of the model's declaration.
+    """
 
     model: str
     use: str
     system: str = ""
     attempt: int = 1
     rung: int = 0
+    after: str = ""
+    continues: int = -1
+    profile: str = ""
+    tier: str = ""
 
 
 class DecideCalls(_Effect, frozen=True, tag="decide_calls"):

@@ -51,6 +51,14 @@ class ProposedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     problem: str = ""
 
 
+class Mask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An item of the view shown shorter than it is: `text` stands in for its own, which stays in the
+    journal and is had back by the item's id."""
+
+    item: str
+    text: str
+
+
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The gate's answer for one call: `allow`, `ask` or `deny`, the rule behind it and why.
 

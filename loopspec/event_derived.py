@@ -51,6 +51,24 @@ class ModelFailed(EventBase, frozen=True, tag="model.failed"):
     attempts: int = 0
 
 
+class ModelRateLimited(EventBase, frozen=True, tag="model.rate_limited"):
+    """A provider wants fewer requests. A notice: whoever does not route it waits and tries again."""
+
+    use: str = ""
+    detail: str = ""
+    attempts: int = 0
+    wait: int = 0
+
+
+class ModelOverloaded(EventBase, frozen=True, tag="model.overloaded"):
+    """A provider cannot keep up. A notice: whoever does not route it waits and tries again."""
+
+    use: str = ""
+    detail: str = ""
+    attempts: int = 0
+    wait: int = 0
+
+
 class ContextPressed(EventBase, frozen=True, tag="context.pressed"):
     """The view is too large for the next model call."""
 
@@ -90,6 +108,8 @@ Derived: TypeAlias = (
     | ApprovalDenied
     | ToolsSettled
     | ModelFailed
+    | ModelRateLimited
+    | ModelOverloaded
     | ContextPressed
     | BudgetExhausted
     | WaitOver

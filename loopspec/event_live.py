@@ -28,6 +28,20 @@ class CallDelta(EventBase, frozen=True, tag="call.delta"):
     text: str = ""
 
 
+class StreamDiscarded(EventBase, frozen=True, tag="stream.discarded"):
+    """What was shown of this effect's reply is void: it broke, and it is asked again from the start."""
+
+    effect: str
+    reason: str = ""
+
+
+class StreamContinued(EventBase, frozen=True, tag="stream.continued"):
+    """This effect's reply goes on where the broken one of the effect `after` stopped."""
+
+    effect: str
+    after: str
+
+
 class ToolOutput(EventBase, frozen=True, tag="tool.output"):
     """A piece of a running tool's output."""
 
@@ -49,4 +63,13 @@ class Progress(EventBase, frozen=True, tag="progress"):
     text: str
 
 
-Live: TypeAlias = TextDelta | ThinkingDelta | CallDelta | ToolOutput | EffectStarted | Progress
+Live: TypeAlias = (
+    TextDelta
+    | ThinkingDelta
+    | CallDelta
+    | StreamDiscarded
+    | StreamContinued
+    | ToolOutput
+    | EffectStarted
+    | Progress
+)

@@ -23,6 +23,9 @@ from loopspec.event_base import (
     EventBase as EventBase,
 )
 from loopspec.event_base import (
+    Mask as Mask,
+)
+from loopspec.event_base import (
     ProposedCall as ProposedCall,
 )
 from loopspec.event_base import (
@@ -95,6 +98,12 @@ from loopspec.event_derived import (
     ModelFailed as ModelFailed,
 )
 from loopspec.event_derived import (
+    ModelOverloaded as ModelOverloaded,
+)
+from loopspec.event_derived import (
+    ModelRateLimited as ModelRateLimited,
+)
+from loopspec.event_derived import (
     Raised as Raised,
 )
 from loopspec.event_derived import (
@@ -116,6 +125,12 @@ from loopspec.event_live import (
     Progress as Progress,
 )
 from loopspec.event_live import (
+    StreamContinued as StreamContinued,
+)
+from loopspec.event_live import (
+    StreamDiscarded as StreamDiscarded,
+)
+from loopspec.event_live import (
     TextDelta as TextDelta,
 )
 from loopspec.event_live import (
@@ -123,6 +138,21 @@ from loopspec.event_live import (
 )
 from loopspec.event_live import (
     ToolOutput as ToolOutput,
+)
+from loopspec.event_model import (
+    AttemptFailed as AttemptFailed,
+)
+from loopspec.event_model import (
+    ContextCompacted as ContextCompacted,
+)
+from loopspec.event_model import (
+    ContextStuck as ContextStuck,
+)
+from loopspec.event_model import (
+    ModelOverflowed as ModelOverflowed,
+)
+from loopspec.event_model import (
+    ModelReplied as ModelReplied,
 )
 
 # ---------------------------------------------------------------- facts
@@ -209,44 +239,6 @@ class EffectAnswered(EventBase, frozen=True, omit_defaults=True, tag="effect.ans
     usage: TokenUsage = TokenUsage()
 
 
-class ModelReplied(EventBase, frozen=True, tag="model.replied"):
-    """The model answered completely. `blocks` are provider blocks (JSON text), sent back verbatim."""
-
-    effect: str
-    text: str = ""
-    calls: list[ProposedCall] = []
-    blocks: str = ""
-    finish: str = ""
-    model: str = ""
-    usage: TokenUsage = TokenUsage()
-    request: str = ""
-    tokens: int = 0
-
-
-class ModelOverflowed(EventBase, frozen=True, tag="model.overflowed"):
-    """The model refused the request because it does not fit its window."""
-
-    effect: str
-    detail: str = ""
-
-
-class AttemptFailed(EventBase, frozen=True, tag="attempt.failed"):
-    """One attempt of a model call failed; `step` chooses the next rung.
-
-    `retry_after` is microseconds the server asked for; `jitter` is a draw in 0..1,000,000 stamped
-    outside the core; `partial` is what had been received.
-    """
-
-    effect: str
-    reason: str
-    detail: str = ""
-    retryable: bool = False
-    retry_after: int = 0
-    jitter: int = 0
-    partial: str = ""
-    usage: TokenUsage = TokenUsage()
-
-
 class GateDecided(EventBase, frozen=True, tag="gate.decided"):
     """The gate answered for each proposed call. A call it does not name is denied."""
 
@@ -265,23 +257,6 @@ class ToolAnswered(EventBase, frozen=True, tag="tool.answered"):
     blob: str = ""
     duration: int = 0
     tokens: int = 0
-
-
-class ContextCompacted(EventBase, frozen=True, tag="context.compacted"):
-    """The view was made smaller: `drop` lists the item ids that leave it, `summary` stands in."""
-
-    effect: str
-    drop: list[str] = []
-    summary: str = ""
-    before: int = 0
-    after: int = 0
-
-
-class ContextStuck(EventBase, frozen=True, tag="context.stuck"):
-    """The view could not be made smaller."""
-
-    effect: str
-    reason: str = ""
 
 
 class BoundaryTaken(EventBase, frozen=True, tag="boundary.taken"):

@@ -116,7 +116,8 @@ class Activation(_Part, frozen=True):
     `running` (its effects are out, or it waits for an event), `retrying` (waits to try again),
     `ended`. `attempt` counts tries of the model on the current `rung` (0: the declared one, then its
     fallbacks); `failures` counts all that failed. `own`: it is about a person's own call, and leaves
-    the model's calls as they stand.
+    the model's calls as they stand. `after` is the effect of the attempt that failed last, `continues`
+    the journal entry of that failure if the next attempt goes on from its partial text (-1: anew).
     """
 
     kind: str
@@ -127,6 +128,8 @@ class Activation(_Part, frozen=True):
     rung: int = 0
     failures: int = 0
     own: bool = False
+    after: str = ""
+    continues: int = -1
 
 
 class Boundary(_Part, frozen=True):

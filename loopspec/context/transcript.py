@@ -179,7 +179,7 @@ def _replace(key: str, entry: Entry, items: list[Item]) -> list[Item]:
     """The view with the dropped items gone and the summary in the first one's place."""
     event = entry.event
     assert isinstance(event, ContextCompacted), "Replace stands only beside context.compacted"
-    drop = set(event.drop)
+    drop = event.gone
     out: list[Item] = []
     placed = False
     for item in items:

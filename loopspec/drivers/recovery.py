@@ -22,7 +22,7 @@ from loopspec.effects import CallModel, Effect, Perform, RestoreBoundary, RunToo
 from loopspec.events import AttemptFailed, EffectCancelled, EffectLost, Kept, ToolAnswered
 from loopspec.hooks import Tool, ToolContext, World
 from loopspec.machine.model import Machine
-from loopspec.machine.work import RESTART
+from loopspec.machine.modelling import RESTART
 from loopspec.snapshot import Pending, Snapshot
 from loopspec.tools.orphans import end_call, name_of
 

@@ -14,7 +14,7 @@ import msgspec
 from loopspec.codec import digest, encode
 
 FORMAT: Final = 1
-SEMANTICS: Final = 3
+SEMANTICS: Final = 4
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -61,8 +61,11 @@ from loopspec.events import (
     name_of,
 )
 from loopspec.machine import approving, ledger
+from loopspec.machine.doing import activation, misfit
 from loopspec.machine.draft import ELAPSED, Draft, begin
-from loopspec.machine.work import activation, misfit, retry_or_fail, timer_fired
+from loopspec.machine.modelling import retry_or_fail
+from loopspec.machine.spending import spend
+from loopspec.machine.work import timer_fired
 from loopspec.record import AddPartial, Replace
 from loopspec.snapshot import Boundary, Pending, Timer
 from loopspec.tokens import estimate
@@ -178,21 +181,6 @@ def _claimed(draft: Draft, event: EffectClaimed) -> None:
             claimed=True,
             status="claimed" if pending.status == "open" else pending.status,
         )
-
-
-def spend(draft: Draft, usage: TokenUsage, turns: int, context: int | None = None) -> None:
-    """Count what a model call consumed, of failed attempts too; `context` is how large the view is."""
-    old = draft.usage
-    priced = usage.cost is not None or not (usage.input_tokens or usage.output_tokens)
-    draft.usage = msgspec.structs.replace(
-        old,
-        turns=old.turns + turns,
-        input_tokens=old.input_tokens + usage.input_tokens,
-        output_tokens=old.output_tokens + usage.output_tokens,
-        cost=old.cost + (usage.cost or 0),
-        unpriced=old.unpriced + (not priced),
-        context=old.context if context is None else context,
-    )
 
 
 def _replied(draft: Draft, event: ModelReplied) -> None:

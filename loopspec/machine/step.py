@@ -37,7 +37,8 @@ from loopspec.machine.draft import Draft
 from loopspec.machine.model import Machine
 from loopspec.machine.reduce import reduce
 from loopspec.machine.routes import SILENT
-from loopspec.machine.work import BUDGETS, settle
+from loopspec.machine.spending import BUDGETS
+from loopspec.machine.work import settle
 from loopspec.record import Record
 from loopspec.snapshot import Snapshot
 

@@ -17,8 +17,9 @@ from loopspec.journal.entry import Entry
 from loopspec.machine.ledger import grant_for
 from loopspec.machine.model import Machine, Place, Transition
 from loopspec.machine.named import asides
+from loopspec.machine.pressing import PPM
+from loopspec.machine.spending import BUDGETS
 from loopspec.machine.step import MOVED, accepted
-from loopspec.machine.work import BUDGETS, PPM
 from loopspec.snapshot import Call, Snapshot
 from loopspec.views.explain_text import render as render
 from loopspec.views.explanation import (

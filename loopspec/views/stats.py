@@ -29,7 +29,7 @@ from loopspec.events import (
     ToolAnswered,
 )
 from loopspec.journal.entry import Entry
-from loopspec.machine.work import RESTART
+from loopspec.machine.modelling import RESTART
 from loopspec.record import AddOwn, AddResult
 
 UNKNOWN: Final = "(unknown)"

@@ -54,8 +54,8 @@ from loopspec.events import (
 )
 from loopspec.hooks import Tool, World
 from loopspec.machine.model import Kind, Machine
+from loopspec.machine.modelling import RESTART
 from loopspec.machine.rest import Rest
-from loopspec.machine.work import RESTART
 from loopspec.performers.workspace import WorkspacePerformer
 from loopspec.registry import Registry
 from loopspec.stores.sqlite import SqliteStore

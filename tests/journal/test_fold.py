@@ -190,7 +190,7 @@ def test_an_entry_of_an_older_loopspec_that_knew_a_field_less_holds(rows: list[b
     [
         lambda row: b" " + row,
         lambda row: row.replace(b'"seq":1,', b'"seq": 1,', 1),
-        lambda row: row.replace(b'"v":2,"sem":3,', b'"sem":3,"v":2,', 1),
+        lambda row: row.replace(b'"v":2,"sem":4,', b'"sem":4,"v":2,', 1),
         lambda row: row.replace(b'"by":"test",', b'"by":"nobody","by":"test",', 1),
     ],
     ids=["padded", "spaced", "in another order", "a key twice"],

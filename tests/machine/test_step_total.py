@@ -21,6 +21,7 @@ from loopspec.events import (
     GateDecided,
     HostSuspended,
     Kept,
+    Mask,
     ProposedCall,
     Stamped,
     TokenUsage,
@@ -70,6 +71,10 @@ def _value(draw: Any, run: Run, name: str, kind: Any) -> Any:
             return draw(st.booleans())
         case "list[str]":
             return draw(st.lists(TEXT, max_size=2))
+        case "tuple[str, ...]":
+            return draw(st.lists(TEXT, max_size=2).map(tuple))
+    if "Mask" in str(kind):
+        return draw(st.lists(st.builds(Mask, item=TEXT, text=TEXT), max_size=2).map(tuple))
     if kind is TokenUsage:
         return draw(st.sampled_from([TokenUsage(), PAID]))
     if "ProposedCall" in str(kind):

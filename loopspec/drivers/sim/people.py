@@ -21,7 +21,7 @@ from loopspec.events import (
     UserWithdrew,
 )
 from loopspec.machine.model import Machine
-from loopspec.machine.work import BUDGETS
+from loopspec.machine.spending import BUDGETS
 from loopspec.snapshot import Snapshot
 
 T = TypeVar("T")
