@@ -19,10 +19,11 @@ from typing import Any, Final
 import msgspec
 
 from loopspec.api.pipe import Pipe
-from loopspec.drivers.conforming import QUIET, Conforming, Wanted
+from loopspec.drivers.behind import behind
+from loopspec.drivers.conforming import QUIET, Wanted
 from loopspec.drivers.door import Nobody
 from loopspec.drivers.ending import run_to_end
-from loopspec.drivers.limiting import Limiting, Limits
+from loopspec.drivers.limiting import Limits
 from loopspec.drivers.lines import Opened, RefusedLine, Result, kept_line, live_line
 from loopspec.drivers.local import LocalDriver
 from loopspec.drivers.outcome import Denials, exit_of, result_of
@@ -108,6 +109,7 @@ class Engine:
         self._result: Result | None = None
         self._lock = threading.Lock()
         self._waiting: list[tuple[Kept, str, Future[Step]]] = []
+        self._told: set[Future[Step]] = set()  # without an answer yet
         run = contextvars.copy_context().run  # whoever begins the run has chosen its observers
         self._thread = threading.Thread(
             target=run, args=(self._work,), daemon=True, name="loopspec-run"
@@ -122,6 +124,8 @@ class Engine:
         It raises `LoopspecError` when the run has ended before that.
         """
         future: Future[Step] = Future()
+        self._told.add(future)
+        future.add_done_callback(self._told.discard)
         with self._lock:
             if self._driver is None and self._thread.is_alive() and not self._parking:
                 self._waiting.append((event, by, future))
@@ -162,9 +166,10 @@ class Engine:
         finally:
             with self._lock:
                 self._loop = None
-                waiting, self._waiting = self._waiting, []
+                self._waiting.clear()
             try:
-                for _, _, future in waiting:
+                # Also what was handed to the event loop at its very end and never got its turn there.
+                for future in list(self._told):
                     _fail(future, LoopspecError(OVER))
             finally:
                 self.pipe.end(error)
@@ -186,18 +191,11 @@ class Engine:
         self, door: ReaderDoor, session: Session, step: Step | None, events: Any
     ) -> Result:
         """Drive a session that has been made or loaded."""
-        plan, first, begun = self._plan, session.snapshot.seq + 1, session.clock.awake()
+        plan, begun = self._plan, session.clock.awake()
         door.session = session
         door.denials.begin(session)
-        front: Any = door
-        limiting = conforming = None
-        if plan.limits:
-            front = limiting = Limiting(front, plan.limits, session)
-        if plan.wanted is not None:
-            front = conforming = Conforming(front, plan.wanted, first)
-        driver = LocalDriver(session, self._registry, front)
-        if limiting is not None:
-            limiting.driver = driver
+        made = behind(door, session, self._registry, plan.limits, plan.wanted)
+        driver, conforming = made.driver, made.conforming
         self.pipe.put(opened(session))
         with self._lock:
             self._driver, self._loop = driver, asyncio.get_running_loop()
@@ -209,7 +207,7 @@ class Engine:
         rest = await driver.run(events, step)
         code = exit_of(rest, session.snapshot)
         result = result_of(
-            *(session, rest, code), first=first, begun=begun, denials=door.denials.all
+            *(session, rest, code), first=made.first, begun=begun, denials=door.denials.all
         )
         if conforming is not None and code == Exit.OK and rest.reason in QUIET:
             found = conforming.verdict(session)

@@ -15,9 +15,9 @@ from typing import Any
 from loopspec.cli.answering import AnswerFile
 from loopspec.cli.output import is_terminal
 from loopspec.cli.signals import keep_to_ourselves, signals
-from loopspec.drivers.conforming import QUIET, Conforming, Verdict, Wanted, bare
+from loopspec.drivers.conforming import QUIET, Verdict, Wanted, bare
 from loopspec.drivers.ending import run_to_end
-from loopspec.drivers.limiting import Limiting, Limits
+from loopspec.drivers.limiting import Limits
 from loopspec.drivers.outcome import answer_of, exit_of
 from loopspec.errors import Exit, LoopspecError
 
@@ -101,21 +101,14 @@ async def _main(
     begin: Callable[[], Any], door: Any, manner: Manner, end: list[Verdict]
 ) -> int:
     """Create or load, drive, show the end; what came of an answer that had to conform goes to `end`."""
-    from loopspec.drivers.local import LocalDriver
+    from loopspec.drivers.behind import behind
     from loopspec.drivers.threads import DaemonThreads
     from loopspec.registry import installed
 
     asyncio.get_running_loop().set_default_executor(DaemonThreads())
     session, first_step, events = await begin()
-    first = session.snapshot.seq + 1
-    front, conforming, limiting = door, None, None
-    if manner.limits:
-        front = limiting = Limiting(front, manner.limits, session)
-    if manner.wanted is not None:
-        front = conforming = Conforming(front, manner.wanted, first)
-    driver = LocalDriver(session, installed(), front)
-    if limiting is not None:
-        limiting.driver = driver
+    made = behind(door, session, installed(), manner.limits, manner.wanted)
+    driver, conforming = made.driver, made.conforming
     door.opened(session, driver)
     async with signals(driver, door):
         rest = await driver.run(events, first_step)
@@ -125,7 +118,7 @@ async def _main(
         end.append(verdict)
         code = Exit.FAILED if verdict.faults else code
     if manner.answer is not None and code == Exit.OK:
-        answer = answer_of(session, first)
+        answer = answer_of(session, made.first)
         manner.answer.write(bare(answer) if manner.wanted is not None else answer)
     door.ended(session, rest, code)
     return int(code)

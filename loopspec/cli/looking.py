@@ -27,13 +27,13 @@ STATE: Final = 26
 @click.command()
 @store_option
 def sessions(store: Path | None) -> None:
-    """List the sessions of the store, newest first."""
+    """List the sessions of the store, the one that moved last first (`last` is that one)."""
     from loopspec.drivers.world import SystemClock
     from loopspec.views.words import printable
 
     try:
         kept = open_store(store, readonly=True)
-        rows = kept.sessions()
+        rows = sorted(kept.sessions(), key=lambda row: -row.updated)
     except NotFound:
         rows = []
     if not rows:

@@ -16,13 +16,16 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
     `asyncio.run` waits without a limit for tasks that swallow their cancellation.
     """
     loop = asyncio.new_event_loop()
+    left: set[asyncio.Task[Any]] = set()
     try:
-        result = loop.run_until_complete(work)
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
+        try:
+            result = loop.run_until_complete(work)
+        finally:  # also when it raised: whoever waits for a task of it must hear that it has ended
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
         return result, any(not task.done() for task in left)
     finally:
         if not any(not task.done() for task in asyncio.all_tasks(loop)):

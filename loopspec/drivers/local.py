@@ -17,7 +17,7 @@ from loopspec.drivers.answers import checked
 from loopspec.drivers.crew import Crew, in_words
 from loopspec.drivers.door import Door
 from loopspec.drivers.lease import Tenure
-from loopspec.drivers.mailbox import Mailbox
+from loopspec.drivers.mailbox import Mailbox, Told, turn_away
 from loopspec.drivers.observing import Watchers, wanted
 from loopspec.drivers.recovery import decide_recovery, needs_claim
 from loopspec.drivers.session import Session
@@ -43,7 +43,6 @@ from loopspec.registry import Registry
 CANCEL_GRACE: Final = 10.0
 CLOSED: Final = ("finished", "failed", "stuck")
 OVER: Final = "the run has ended"
-Told: TypeAlias = tuple[Kept, str, "asyncio.Future[Step] | None"]
 Events: TypeAlias = Iterable[tuple[Kept, str]]
 _RUNNING: Final["set[LocalDriver]"] = set()
 First: TypeAlias = Events | Callable[[Session], Events]
@@ -98,7 +97,12 @@ class LocalDriver:
         Raises `LoopspecError` when another process runs the session, `StoreError` when an entry
         cannot be written: nothing was done after the last entry.
         """
-        self.session.token = await self._tenure.take(lambda why: self._watch(Progress(text=why)))
+        try:
+            self.session.token = await self._tenure.take(lambda why: self._watch(Progress(text=why)))
+        except BaseException:
+            self._ended = True
+            turn_away(self._box, OVER)  # whoever has handed something in already is told that nothing comes of it
+            raise
         beating = asyncio.create_task(self._tenure.keep(self._fail, self._box.knock))
         whole = False
         _RUNNING.add(self)
@@ -373,11 +377,7 @@ class LocalDriver:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=CANCEL_GRACE)
-        while self._box:
-            event, by, done = self._box.take()
-            if done is not None and not done.done():
-                done.set_exception(LoopspecError(OVER))
-                done.exception()
+        for event, by in turn_away(self._box, OVER):
             pending = self.session.snapshot.pending.get(getattr(event, "effect", ""))
             given_up = isinstance(event, EffectCancelled | EffectFailed | EffectClaimed)
             if whole and pending is not None and (pending.status == "cancelling" or not given_up):

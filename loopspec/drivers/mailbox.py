@@ -2,9 +2,15 @@
 
 import asyncio
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
+
+from loopspec.errors import LoopspecError
+from loopspec.events import Kept
+from loopspec.machine.step import Step
 
 T = TypeVar("T")
+Told: TypeAlias = tuple[Kept, str, "asyncio.Future[Step] | None"]
+"""An event that was handed in, by whom, and who waits for what comes of it."""
 
 
 class Mailbox(Generic[T]):
@@ -48,3 +54,15 @@ class Mailbox(Generic[T]):
                     alarm.cancel()
         self._knocked.clear()
         return self._items.popleft() if self._items else None
+
+
+def turn_away(box: Mailbox[Told], why: str) -> list[tuple[Kept, str]]:
+    """Empty the box; whoever waits for an event of it hears `why` nothing came of it."""
+    left: list[tuple[Kept, str]] = []
+    while box:
+        event, by, done = box.take()
+        left.append((event, by))
+        if done is not None and not done.done():
+            done.set_exception(LoopspecError(why))
+            done.exception()  # its waiter may be gone
+    return left

@@ -1,16 +1,19 @@
 """What was said before a run is taken one by one, and a run has the context of whoever begins it."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.kit import Place
+from cli.kit import TIMEOUT, Place
 
 import loopspec
 from api.test_session import names, session
 from loopspec.api.engine import Plan
 from loopspec.drivers.limiting import Limits
 from loopspec.drivers.observing import chosen
+from loopspec.errors import LoopspecError
 
 
 @pytest.fixture
@@ -51,3 +54,28 @@ def test_observers_chosen_where_the_run_begins_watch_it(place: Place) -> None:
     with chosen({"seen": seen}):
         session(place, {"reply": "One."}).finish_sync()
     assert seen.ends == ["input"]
+
+
+def test_what_was_said_before_a_run_that_somebody_else_holds_hears_that_nothing_comes_of_it(
+    place: Place,
+) -> None:
+    made = session(place, {"reply": "One."})
+    made.finish_sync()
+    child = Path(__file__).parents[1] / "drivers" / "lease_child.py"
+    holder = subprocess.Popen(
+        [sys.executable, str(child), "hold", str(place.store), made.id],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        again = loopspec.resume(made.id, store=place.store)
+        lines = again.run_sync()
+        assert isinstance(next(lines), loopspec.Opened)
+        told = again.send("More.")
+        with pytest.raises(LoopspecError):
+            list(lines)
+        with pytest.raises(LoopspecError):
+            told.wait(TIMEOUT)
+    finally:
+        holder.communicate(timeout=TIMEOUT)
