@@ -8,6 +8,7 @@ Rules of this file:
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,8 +72,11 @@ def drive(begin: Callable[[], Any], store: Any, manner: Manner) -> int:
     door = make_door(manner.output_format, manner.yes, manner.ask)
     end: list[Verdict] = []
     busy = True
+    # Whatever a plugin or a library prints must not stand among the objects a program reads.
+    aside = sys.stdout if manner.output_format == "text" else sys.stderr
     try:
-        code, busy = run_to_end(_main(begin, door, manner, end))
+        with contextlib.redirect_stdout(aside):
+            code, busy = run_to_end(_main(begin, door, manner, end))
     except LoopspecError as err:
         if manner.output_format != "text":
             door.failed(err)

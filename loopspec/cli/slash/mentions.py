@@ -23,6 +23,8 @@ from loopspec.tools.confine import inside, open_file, relative
 from loopspec.views.words import plural, printable
 
 MOST: Final = 20
+LOOKED: Final = 200
+"""Mentions that are looked for on the disk: a pasted log may hold any number of `@words`."""
 FILE_BYTES: Final = 64 * 1024
 ALL_BYTES: Final = 256 * 1024
 READ_BYTES: Final = 8 * 1024 * 1024
@@ -61,7 +63,10 @@ def expand(text: str, workdir: Path, machine: Machine | None = None) -> tuple[st
     blocks: list[str] = []
     done: set[str] = set()
     room = ALL_BYTES
-    for quoted, lines, bare in _MENTION.findall(text):
+    for looked, (quoted, lines, bare) in enumerate(_MENTION.findall(text)):
+        if looked == LOOKED:
+            notes.append(f"not put in: whatever is mentioned after the first {LOOKED} mentions")
+            break
         try:
             wanted = _meant(f"{quoted}{lines}" or bare, workdir, quoted=bool(quoted))
         except ToolFailed as err:

@@ -144,6 +144,14 @@ def test_many_files_are_too_many_and_one_twice_is_one(work: Path) -> None:
     assert expand("@a.py and @a.py", work)[1] == ("a.py: 3 lines put in",)
 
 
+def test_a_pasted_log_of_mentions_is_not_looked_up_to_its_end(tmp_path: Path) -> None:
+    text = " ".join(f"@word{n}" for n in range(50_000))
+    whole, notes = mentions.expand(text, tmp_path)
+    assert whole == text
+    assert len(notes) == mentions.LOOKED + 1
+    assert notes[-1] == "not put in: whatever is mentioned after the first 200 mentions"
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.text(alphabet="`\n aF", max_size=40))
 def test_a_text_cannot_end_its_fence(tmp_path_factory: pytest.TempPathFactory, body: str) -> None:
