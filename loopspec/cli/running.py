@@ -24,7 +24,7 @@ from loopspec.errors import BadSpec, Conflict, LoopspecError, UsageError
 from loopspec.events import Kept
 from loopspec.version import __version__
 
-FRESH = ("input", "model", "session")
+FRESH = ("input", "session")
 """Options that only a new session takes."""
 
 
@@ -75,6 +75,12 @@ def run(
     multiple=True,
     metavar="BUDGET=AMOUNT",
     help="More of a budget: turns=20, tokens=100000, usd=1.50, elapsed=30m.",
+)
+@click.option(
+    "--model",
+    multiple=True,
+    metavar="NAME=MODEL",
+    help="Use another model from the next call on: main=openai/gpt-5-mini; main=declared goes back.",
 )
 @store_option
 @program_options
@@ -173,6 +179,7 @@ def again(
     *,
     yes: bool = False,
     extend: tuple[str, ...] = (),
+    model: tuple[str, ...] = (),
     output_format: str = "text",
     store: Path | None = None,
     output_schema: Path | None = None,
@@ -182,6 +189,7 @@ def again(
 ) -> int:
     """Resume a session; gives back the exit code. Raises `LoopspecError`."""
     from loopspec.drivers import launch
+    from loopspec.drivers.choosing import choices
     from loopspec.drivers.resuming import check_prompt, extensions, first_events
     from loopspec.drivers.session import Session
     from loopspec.drivers.world import SystemClock, redactor
@@ -200,8 +208,10 @@ def again(
     if limits.usd is not None:  # its models need a price, or the limit would be a promise of nothing
         launch.preflight(with_limits(loaded.machine, limits))
 
+    others = choices(loaded, model, Path.cwd())
+
     def first(session: Session) -> list[tuple[Kept, str]]:
-        return first_events(session, text, more)
+        return [(event, "person") for event in others] + first_events(session, text, more)
 
     async def begin() -> Any:
         return loaded, None, first

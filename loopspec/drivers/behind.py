@@ -22,7 +22,7 @@ class Behind:
 def behind(
     door: Any, session: Session, registry: Registry, limits: Limits, wanted: Wanted | None
 ) -> Behind:
-    """A driver of `session` behind `door`: limits see what the door sees first, the answer's judge last."""
+    """A driver of `session` behind `door`: limits stand before the door, a judge before both."""
     first = session.snapshot.seq + 1
     front: Any = door
     limiting = conforming = None

@@ -101,7 +101,7 @@ class LocalDriver:
             self.session.token = await self._tenure.take(lambda why: self._watch(Progress(text=why)))
         except BaseException:
             self._ended = True
-            turn_away(self._box, OVER)  # whoever has handed something in already is told that nothing comes of it
+            turn_away(self._box, OVER)  # nothing comes of what was handed in already
             raise
         beating = asyncio.create_task(self._tenure.keep(self._fail, self._box.knock))
         whole = False

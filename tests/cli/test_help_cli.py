@@ -73,6 +73,9 @@ def test_the_fields_of_a_reply_are_told_with_their_types(place: Place) -> None:
         "usage": "any JSON",
         "request": "string",
         "tokens": "int",
+        "estimated": "int",
+        "faults": "list of string",
+        "confidence": "int",
     }
     assert (told["sort"], told["routable"]) == ("fact", True)
     assert told["raised_by"] == "a state of kind `model`, as its ending"
@@ -124,7 +127,7 @@ def test_a_code_without_a_page_has_none() -> None:
     [
         (("kinds", "wiat"), "there is no kind `wiat`. did you mean `wait`?"),
         (("kinds", "zzz"), "there is no kind `zzz`. see all of them: loopspec kinds"),
-        (("events", "modl.replied"), "there is no event `modl.replied`. did you mean `model.replied`?"),
+        (("events", "modl.replied"), "there is no event `modl.replied`. did you mean `model.replied`, `model.rate_limited`?"),
         (("events", "zzz"), "there is no event `zzz`. see all of them: loopspec events"),
         (("explain-code", "zzz"), "there is no code `ZZZ`. see all of them: loopspec explain-code"),
     ],

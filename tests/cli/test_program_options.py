@@ -12,6 +12,7 @@ from cli.inside import Inside
 from cli.kit import Ran, small
 from loopspec.cli import prompting
 
+LOOPED = {"script": 1, "loop": True}
 JSON = ("--output-format", "json")
 LOOK = {"reply": "", "calls": [{"tool": "read", "args": {"path": "a"}}]}
 
@@ -95,7 +96,7 @@ def test_a_run_that_is_resumed_counts_its_own_denials_only(place: Inside) -> Non
         ((), 2, "no spec is named"),
         (("-r", "nobody"), 2, "no session `nobody`"),
         (("-r", "x", "-c"), 2, "-r and -c"),
-        (("LOOP", "-c", "--model", "main=x/y"), 2, "keeps what it started with"),
+        (("LOOP", "-c", "-i", "x=1"), 2, "keeps what it started with"),
     ],
 )
 def test_what_stops_a_run_before_it_begins_is_a_result_too(
@@ -107,6 +108,22 @@ def test_what_stops_a_run_before_it_begins_is_a_result_too(
     assert (ran.code, found["status"]) == (code, "error")
     assert fault in found["error"]["fault"] and fault in ran.err
     assert not list(place.store.glob("*.db")) or "nobody" in args
+
+
+def test_a_session_goes_on_with_another_model_and_back(place: Inside) -> None:
+    spec = small(place, *[{"reply": "One."}] * 4)
+    assert place.run("run", spec, "-p", "Do it.", *JSON).code == 0
+    other = place.file("other.yaml", json.dumps({**LOOPED, "turns": [{"reply": "Other."}]}))
+    again = ("-p", "Again.", *JSON)
+    ran = place.run("resume", "last", "--model", f"main=scripted/{other}", *again)
+    assert result(ran)["answer"] == "Other."
+    assert result(place.run("run", "-c", *again))["answer"] == "Other."
+    ran = place.run("resume", "last", "--model", "main=declared", *again)
+    assert (ran.code, result(ran)["answer"]) == (0, "One.")
+    wrong = {"main": "not of the form", "x=a/b": "no model `x`", "main=b": "names no provider"}
+    for given, fault in wrong.items():
+        ran = place.run("resume", "last", "--model", given, *again)
+        assert (ran.code, fault in result(ran)["error"]["fault"]) == (2, True), ran
 
 
 # ------------------------------------------------------------ what is said

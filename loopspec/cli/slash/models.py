@@ -2,19 +2,13 @@
 
 import difflib
 import json
-from typing import Final
-
-import msgspec
 
 from loopspec.cli.slash.desk import Choice, Desk, Reply, joined, refused, told
-from loopspec.drivers import launch
-from loopspec.events import CompactionRequested, ModelChosen
+from loopspec.drivers.choosing import DECLARED
+from loopspec.events import CompactionRequested
 from loopspec.machine.model import ModelDecl
 from loopspec.machine.step import refusal
 from loopspec.views.words import printable
-
-DECLARED: Final = "declared"
-"""What is typed to have the declared model again."""
 
 
 def model(desk: Desk, given: str) -> Reply:
@@ -42,32 +36,16 @@ def model(desk: Desk, given: str) -> Reply:
 
 def _choose(desk: Desk, decl: ModelDecl, use: str) -> Reply:
     """Look whether a model could be used, then ask for it; raises `LoopspecError` when it cannot."""
-    from loopspec.performers.model import priced
+    from loopspec.drivers.choosing import NotChosen, chosen
 
     session = desk.session
-    again = use == DECLARED
-    wanted = decl if again else msgspec.structs.replace(decl, use=use, fallbacks=(), window=0)
-    only = msgspec.structs.replace(session.machine, models={decl.name: wanted})
-    if not again:
-        only = launch.anchored(only, desk.workdir)
-        wanted = only.models[decl.name]
-    if "/" not in wanted.use and not again:
-        return refused(desk, f"`{use}` names no provider", "Write it as PROVIDER/MODEL")
-    windows = launch.preflight(only)
-    if decl.name not in windows:
-        return refused(desk, f"No state of the loop uses `{decl.name}`, so nothing would change")
-    event = ModelChosen(
-        model=decl.name,
-        use="" if again else wanted.use,
-        window=windows[decl.name],
-        priced=priced(wanted.use),
-    )
-    why = refusal(session.machine, session.snapshot, event)
-    if why:
-        return refused(desk, f"The model was not chosen: {why}")
+    try:
+        event = chosen(session, decl, use, desk.workdir)
+    except NotChosen as err:
+        return refused(desk, err.fault[:1].upper() + err.fault[1:], err.remedy)
     tokens = f"{event.window:,} tokens" if event.window else "of unknown size"
     known = "its price is known" if event.priced else "its price is unknown"
-    text = f"{decl.name} is {wanted.use} from the next call on; window {tokens}, {known}."
+    text = f"{decl.name} is {event.use or decl.use} from the next call on; window {tokens}, {known}."
     lines = desk.wrapped(text)
     if not event.window and not event.priced:
         unsure = "No table knows this model: look whether its name is right."
