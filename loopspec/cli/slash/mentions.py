@@ -2,7 +2,7 @@
 
 Rules of this file:
 1. Only regular files below the work directory, links resolved; what the spec's envelope denies to read,
-   `.env` and `.git` are refused. A person who wants them in has to paste them.
+   `.env`, `.envrc` and `.git` are refused. A person who wants them in has to paste them.
 2. Everything that was not put in is told, and its mention stays in the message as it was typed.
 3. A file's text stands between fences longer than any run of backticks in it, so it cannot end them.
 4. Sizes have limits, of a file and of a message, and nothing more than that is ever read.
@@ -203,7 +203,7 @@ def refusal(path: str, machine: Machine | None) -> str:
     parts = [part.lower() for part in PurePosixPath(path).parts]
     if ".git" in parts:
         return "what is in .git is not put in"
-    if parts and (parts[-1] == ".env" or parts[-1].startswith(".env.")):
+    if parts and (parts[-1] in (".env", ".envrc") or parts[-1].startswith((".env.", ".envrc."))):
         return "environment files hold secrets and are not put in"
     rule = _denied(path, machine) if machine is not None else None
     if rule is None:

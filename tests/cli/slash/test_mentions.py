@@ -24,6 +24,7 @@ def work(tmp_path: Path) -> Path:
     (root / ".git").mkdir()
     (root / ".git" / "config").write_text("[core]\n")
     (root / ".env").write_text("KEY=1\n")
+    (root / ".envrc").write_text("export KEY=1\n")
     (tmp_path / "outside.txt").write_text("secret\n")
     (root / "way-out").symlink_to(tmp_path / "outside.txt")
     (root / "way-in").symlink_to(root / "a.py")
@@ -70,6 +71,7 @@ def test_ranges_spaces_and_punctuation(work: Path, typed: str, body: str, note: 
         ("@a.py:3-2", "a.py:3-2: the range ends before it begins"),
         ("@src", "src is a directory; list it instead"),
         ("@.env", ".env: environment files hold secrets and are not put in"),
+        ("@.envrc", ".envrc: environment files hold secrets and are not put in"),
         ("@.git/config", ".git/config: what is in .git is not put in"),
         ("@../outside.txt", "the path '../outside.txt' leads outside the work directory; "
          "give a path relative to the work directory"),
