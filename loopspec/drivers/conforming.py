@@ -8,16 +8,17 @@ Rules of this file:
 4. Only an answer at a rest without trouble (finished, at rest, idle) is looked at.
 """
 
+import asyncio
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
 from loopspec.drivers.door import Door
 from loopspec.drivers.outcome import answer_of
+from loopspec.drivers.schemas import applied, references
 from loopspec.drivers.session import Session
 from loopspec.drivers.through import Through
 from loopspec.errors import UsageError
@@ -26,9 +27,6 @@ from loopspec.machine.rest import Rest
 from loopspec.machine.step import routable
 
 TRIES: Final = 2
-MAX_FAULTS: Final = 8
-MOST_SEEN: Final = 1_000
-"""Faults that are looked at to find the first ones."""
 MAX_BYTES: Final = 256 * 1024
 DEPTH: Final = 100
 QUIET: Final = ("finished", "input", "idle")
@@ -58,14 +56,13 @@ class Wanted:
         from jsonschema import Draft202012Validator
         from jsonschema.exceptions import SchemaError
         from jsonschema.validators import validator_for
-        from referencing import Registry
 
         if not isinstance(schema, dict) or not isinstance(schema.get("$schema", ""), str):
             raise UsageError("a schema is a JSON object, its `$schema` a text", place=name)
         kind = validator_for(schema, default=Draft202012Validator)
         try:
             kind.check_schema(schema)
-            references = list(_references(schema))
+            found = list(references(schema))
             self.text = json.dumps(schema, ensure_ascii=False, indent=2, allow_nan=False)
             self.text.encode()
         except SchemaError as err:
@@ -75,14 +72,14 @@ class Wanted:
             raise UsageError("it is nested too deeply", place=name) from None
         except (TypeError, ValueError) as err:
             raise UsageError(f"it could not be told as JSON: {err}"[:300], place=name) from None
-        for ref in references:
+        for ref in found:
             if not ref.startswith("#"):
                 raise UsageError(
                     f"it refers to `{ref[:100]}`, and nothing is fetched",
                     place=name,
                     remedy="Put that schema into this one, below $defs",
                 )
-        self._check = kind(schema, registry=Registry())
+        self._schema = schema
 
     @classmethod
     def read(cls, path: Path) -> "Wanted":
@@ -107,7 +104,7 @@ class Wanted:
         return TOLD.format(schema=self.text)
 
     def verdict(self, answer: str) -> Verdict:
-        """Whether an answer conforms."""
+        """Whether an answer conforms. May take `schemas.SECONDS`: not for an event loop."""
         if not answer.strip():
             return Verdict(faults=("there was no answer",))
         try:
@@ -115,10 +112,7 @@ class Wanted:
             _shallow(value)
         except (ValueError, RecursionError) as err:
             return Verdict(faults=(f"the answer is no JSON value: {err}",))
-        try:
-            faults = tuple(_worded(self._check.iter_errors(value)))
-        except Exception as err:  # a foreign schema: an unknown reference, a bad pattern, no end
-            faults = (f"the schema could not be applied: {type(err).__name__}: {err}"[:300],)
+        faults = applied(self._schema, value)
         return Verdict(faults=faults) if faults else Verdict(value=value)
 
 
@@ -143,7 +137,7 @@ class Conforming(Through):
         """The faults of a wrong answer, while there are tries left."""
         takes = "user.message" in routable(session.machine, session.snapshot)
         if rest.reason in QUIET and takes and not session.snapshot.spent:
-            found = self.verdict(session)
+            found = await asyncio.to_thread(self.verdict, session)
             if found.faults and self._left > 0:
                 self._left -= 1
                 return UserMessage(text=WRONG.format(faults=_list(found.faults)))
@@ -184,39 +178,3 @@ def _shallow(value: Any, depth: int = 0) -> None:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in inner:
         _shallow(item, depth + 1)
-
-
-_DATA: Final = frozenset({"enum", "const", "default", "examples"})
-"""Keys whose values are data, not schemas."""
-_NAMED: Final = frozenset(
-    {"properties", "patternProperties", "dependentSchemas", "$defs", "definitions", "dependencies"}
-)
-"""Keys whose values are schemas by names of the schema's author, which may be words of JSON Schema."""
-
-
-def _references(schema: Any) -> Iterator[str]:
-    """Every `$ref` and `$dynamicRef` of a schema."""
-    if isinstance(schema, dict):
-        for key, value in schema.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield value
-            if key in _NAMED and isinstance(value, dict):
-                for named in value.values():
-                    yield from _references(named)
-            elif key not in _DATA:
-                yield from _references(value)
-    elif isinstance(schema, list):
-        for item in schema:
-            yield from _references(item)
-
-
-def _worded(errors: Iterable[Any]) -> Iterator[str]:
-    """Faults as lines, bounded in number and length."""
-    some = islice(errors, MOST_SEEN)  # a long answer may have one for each of its parts
-    for n, error in enumerate(sorted(some, key=lambda e: [str(p) for p in e.absolute_path])):
-        if n == MAX_FAULTS:
-            yield "and more"
-            return
-        where = "/".join(str(part) for part in error.absolute_path) or "the value"
-        text = " ".join(str(error.message).split())
-        yield f"{where}: {text if len(text) <= 200 else text[:200] + '…'}"

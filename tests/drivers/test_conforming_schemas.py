@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
-from loopspec.drivers.conforming import MAX_FAULTS, MOST_SEEN, Wanted, _worded
+from loopspec.drivers import schemas
+from loopspec.drivers.conforming import Wanted
+from loopspec.drivers.schemas import MAX_FAULTS, MOST_SEEN, _worded
 from loopspec.errors import UsageError
 
 
@@ -85,7 +88,7 @@ def test_whole_surrogate_pairs_and_large_numbers_are_values() -> None:
 
 
 def test_of_a_long_wrong_answer_only_the_first_faults_are_looked_for() -> None:
-    check = Wanted({"type": "string"})._check
+    check = Draft202012Validator({"type": "string"})
     seen = []
 
     def errors() -> Iterator[Any]:
@@ -95,3 +98,30 @@ def test_of_a_long_wrong_answer_only_the_first_faults_are_looked_for() -> None:
 
     faults = tuple(_worded(errors()))
     assert (len(faults), faults[-1], len(seen)) == (MAX_FAULTS + 1, "and more", MOST_SEEN)
+
+
+LONG = "a" * 40 + "!"
+DOUBLING = {"$defs": {"a0": {"type": "integer"}}, "$ref": "#/$defs/a30"}
+for n in range(30):
+    both = {"anyOf": [{"$ref": f"#/$defs/a{n}"}, {"$ref": f"#/$defs/a{n}"}]}
+    DOUBLING["$defs"][f"a{n + 1}"] = both  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [({"pattern": "^(a+)+$"}, f'"{LONG}"'), (DOUBLING, '"x"')],
+    ids=["a pattern", "references that double"],
+)
+def test_a_schema_that_takes_for_ever_is_given_up(
+    schema: dict[str, Any], answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schemas, "SECONDS", 1.0)  # the limit alone is another one
+    assert Wanted(schema).verdict(answer).faults == (
+        "the schema could not be applied within 1 s to this answer",
+    )
+
+
+def test_a_costly_word_that_costs_nothing_gives_the_faults_themselves() -> None:
+    wanted = Wanted({"properties": {"n": {"pattern": "^[0-9]+$"}}, "uniqueItems": True})
+    assert wanted.verdict('{"n": "12"}').value == {"n": "12"}
+    assert wanted.verdict('{"n": "x"}').faults == ("n: 'x' does not match '^[0-9]+$'",)
