@@ -99,9 +99,9 @@ def test_the_documents_name_no_registry_and_no_path_of_a_machine() -> None:
 
 
 LAZY = {
-    "drivers/conforming.py": {
-        *("jsonschema", "jsonschema.exceptions", "jsonschema.validators", "referencing"),
-    },
+    "drivers/choosing.py": {"loopspec.performers.model"},
+    "drivers/conforming.py": {"jsonschema", "jsonschema.exceptions", "jsonschema.validators"},
+    "drivers/schemas.py": {"jsonschema", "jsonschema.validators", "referencing"},
     "drivers/launch.py": {"loopspec.performers.model"},
     "drivers/world.py": {"loopspec.performers.asking"},
     "performers/builtin.py": {"loopspec.tools.catalog"},
