@@ -27,6 +27,7 @@ from loopspec.events import (
 )
 from loopspec.hooks import Tool, ToolContext
 from loopspec.journal.entry import Entry
+from loopspec.machine.tiering import REASONS
 from loopspec.record import AddResult
 from loopspec.snapshot import Call
 from loopspec.views.words import duration, money, plural, printable
@@ -49,13 +50,25 @@ def entry_lines(
     `streamed` are calls whose output has been shown already.
     """
     match entry.event:
-        case ModelReplied(calls=calls):
+        case ModelReplied(calls=calls) if not escalated(entry):
             head = [style.strong("• ") + call_line(c.tool, c.args) for c in calls]
         case ToolAnswered():
             head = _tool_lines(session, entry.event, style, entry.event.call in streamed)
         case _:
             head = []
     return head + note_lines(session, entry, style)
+
+
+def escalated(entry: Entry) -> bool:
+    """Whether the reply of an entry was left for the next tier: nothing of it runs."""
+    return any(left.why == "escalated" for left in entry.record.left)
+
+
+def void_line(reason: str) -> str:
+    """What a person is told of a text that was shown and does not count."""
+    if reason in REASONS:  # a whole one: the next tier is asked
+        return f"  ✗ the reply above does not hold ({reason.replace('_', ' ')})"
+    return f"  ✗ the unfinished reply above is void ({printable(reason, 40)})"
 
 
 def note_lines(session: Session, entry: Entry, style: Style) -> list[str]:
@@ -140,9 +153,7 @@ def _only_reads(session: Session, call: str) -> bool:
     return declared is not None and declared.effect == "read"
 
 
-def _tool_lines(
-    session: Session, event: ToolAnswered, style: Style, streamed: bool
-) -> list[str]:
+def _tool_lines(session: Session, event: ToolAnswered, style: Style, streamed: bool) -> list[str]:
     """The card of a finished call: its result, duration and the end of its output."""
     mark, word, lines = outcome(event, style)
     head = f"{call_name(session, event.call)}: {word}, {duration(event.duration)}"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from loopspec.cli.asking import ask_line, drop_typed
-from loopspec.cli.cards import call_card, entry_lines, preview_of, restful
+from loopspec.cli.cards import call_card, entry_lines, preview_of, restful, void_line
 from loopspec.cli.exits import words_of
 from loopspec.cli.output import Out
 from loopspec.cli.program_door import answer_of
@@ -28,6 +28,7 @@ from loopspec.events import (
     ModelReplied,
     Progress,
     RollbackChosen,
+    StreamDiscarded,
     TextDelta,
     ThinkingDelta,
     ToolOutput,
@@ -97,6 +98,8 @@ class TextDoor:
             case ToolOutput(text=text, call=call):
                 self._streamed.add(call)
                 self._stream("tool", text, self._style.dim)
+            case StreamDiscarded(reason=reason):
+                self.say(self._style.warn(void_line(reason)))
             case Progress(text=text):
                 self.say(self._style.dim(printable_block(text)))
             case _:
@@ -123,6 +126,8 @@ class TextDoor:
                 return await self._message()
             if rest.reason == "interrupted":
                 return await self._interrupted(session)
+            if rest.reason == "outbox":  # it goes on by itself, and then this question is called off
+                await asyncio.get_running_loop().create_future()
             return None
 
     def ended(self, session: Session, rest: Rest, code: int) -> None:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import assert_never
 
-from loopspec.effects import CallModel, Effect
+from loopspec.effects import CallModel, CompactContext, Effect
 from loopspec.events import AttemptFailed, EffectCancelled, ModelOverflowed, ModelReplied, TokenUsage
 from loopspec.hooks import AskFailed, Reply, World
 from loopspec.machine.model import ModelDecl
@@ -33,7 +33,10 @@ async def ask(
 ) -> Reply:
     """Ask `model` for `effect`; `spend` is told what that consumed. Raises `AskFailed`."""
     decl = _declared(effect, model, world)
-    use = world.snapshot.models.get(model) or decl.use  # a person may have chosen another one
+    snapshot = world.snapshot
+    use = snapshot.models.get(model) or decl.use  # a person may have chosen another one
+    if isinstance(effect, CompactContext):  # whose window may be too small for what is to be read
+        use = snapshot.formerly.get(model) or use
     call = CallModel(id=effect.id, state=effect.state, model=model, use=use)
     place = f"{world.machine.file}:{decl.place}"
     given = list(messages)
@@ -67,4 +70,6 @@ def _declared(effect: Effect, model: str, world: World) -> ModelDecl:
     if decl is None or model not in may:
         known = ", ".join(may) or "none"
         raise AskFailed(model, "undeclared", f"the state `{effect.state}` names these models: {known}")
+    if decl.tiers:
+        raise AskFailed(model, "tiered", f"`{model}` has tiers, which only states of kind `model` ask")
     return decl

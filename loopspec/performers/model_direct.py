@@ -8,63 +8,13 @@ Rules of this file:
 """
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Final
 
 from loopspec.hooks import ModelAsk, Piece, ProviderFailed
 from loopspec.performers.providers import Found
-
-
-@dataclass(frozen=True, slots=True)
-class Cached:
-    """How many of the input tokens came from the provider's cache."""
-
-    cached_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a reply consumed, by the names litellm uses; `cost` is nano-USD, None when unknown."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    cost: int | None = None
-    prompt_tokens_details: Cached = Cached()
-
-
-@dataclass(frozen=True, slots=True)
-class _Function:
-    name: str | None
-    arguments: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    index: int
-    id: str | None
-    function: _Function
-
-
-@dataclass(frozen=True, slots=True)
-class _Delta:
-    content: str = ""
-    reasoning_content: str = ""
-    thinking_blocks: tuple[dict[str, Any], ...] = ()
-    tool_calls: tuple[_Call, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    delta: _Delta
-    finish_reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A piece as `model_stream` reads it."""
-
-    choices: tuple[_Choice, ...]
-    usage: Told | None
+from loopspec.performers.wire.chunks import Cached, CallPiece, Chunk, Delta, Function, Told
+from loopspec.performers.wire.chunks import chunk as made_chunk
 
 
 class Failed(Exception):
@@ -132,14 +82,17 @@ def _chunk(piece: Piece) -> Chunk:
         blocks = ({"type": _THINKING, "thinking": piece.thinking},)
     if piece.signature:
         blocks = (*blocks, {"type": _THINKING, "thinking": "", "signature": piece.signature})
-    calls: tuple[_Call, ...] = ()
+    calls: tuple[CallPiece, ...] = ()
     if piece.call:
         index, tool, args = piece.call
-        calls = (_Call(index, f"call-{index}" if tool else None, _Function(tool or None, args)),)
-    delta = _Delta(piece.text, piece.thinking, blocks, calls)
+        calls = (CallPiece(index, f"call-{index}" if tool else None, Function(tool or None, args)),)
+    delta = Delta(piece.text, piece.thinking, blocks, calls)
     told = piece.usage
     usage = None
     if told is not None and told:
         cached = Cached(told.cached_tokens)
         usage = Told(told.input_tokens, told.output_tokens, told.cost, cached)
-    return Chunk((_Choice(delta, piece.finish or None),), usage)
+    made = made_chunk(delta, piece.finish or None, usage)
+    if piece.confidence < 0:
+        return made
+    return Chunk((replace(made.choices[0], confidence=piece.confidence),), usage)

@@ -17,8 +17,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 DETAIL_CHARS: Final = 300
+# What is looked at of an error's text: patterns are tried at each of its characters, on the event loop.
+READ_CHARS: Final = 16_384
 MAX_RETRY_AFTER: Final = 24 * 3600 * 1_000_000
-FINAL_REASONS: Final = frozenset({"no_key", "auth", "bad_request", "unknown_model", "refused"})
+FINAL_REASONS: Final = frozenset(
+    {"no_key", "auth", "bad_request", "unknown_model", "refused", "no_match"}
+)
 
 _OVERFLOW: Final = re.compile(
     r"context_length_exceeded|maximum context length|context window|context limit"
@@ -39,7 +43,7 @@ _OVERLOADED: Final = re.compile(r"overloaded|server is busy|at capacity", re.IGN
 _LIMITED: Final = re.compile(r"rate.?limit|too many requests", re.IGNORECASE)
 _BAD_KEY: Final = re.compile(r"invalid.{0,3}api.?key|incorrect api key|authentication", re.IGNORECASE)
 _PREFIX: Final = re.compile(r"^(litellm\.\w+:\s*|\w+(Error|Exception)\s*(:|-)\s*)+")
-_ECHO: Final = re.compile(r"\s*(Original exception:|Received Model Group).*$", re.DOTALL)
+_ECHO: Final = re.compile(r"(Original exception:|Received Model Group).*$", re.DOTALL)
 _KEY_LIKE: Final = re.compile(
     r"\b(sk|pk|rk|xai|gsk|key|AIza)[-_]?[A-Za-z0-9_*.\-]{8,}|(?<=Bearer )\S+|(?<=api_key=)\S+"
 )
@@ -61,7 +65,7 @@ _TRANSPORT: Final = frozenset(
         "SSLError",
     }
 )
-_BROKEN: Final = frozenset({"JSONDecodeError", "UnicodeDecodeError", "ValidationError"})
+_BROKEN: Final = frozenset({"JSONDecodeError", "UnicodeDecodeError", "ValidationError", "DecodingError"})
 _LATE: Final = frozenset({"Timeout", "APITimeoutError", "TimeoutException", "TimeoutError"})
 
 
@@ -101,25 +105,40 @@ class Late(Exception):
         return Fault(reason, f"no more content within {self.seconds:g} s (deadline {self.which})")
 
 
-def classify(error: BaseException) -> Fault | Overflow:
-    """What `error` means. Never raises; an error nobody knows is a `provider` fault."""
+def classify(
+    error: BaseException, status: int = 0, headers: Mapping[str, str] | None = None
+) -> Fault | Overflow:
+    """What `error` means. Never raises; an error nobody knows is a `provider` fault.
+
+    `status` and `headers` are those of the response itself where they were seen: litellm says 500 of
+    statuses it does not know, such as Anthropic's 529 for overload.
+    """
     if isinstance(error, Late):
         return error.fault()
     chain = list(_chain(error))
     names = {name for link in chain for name in _names(link)}
-    text = " ".join(str(link) for link in chain)
-    status = next((s for s in map(_status, chain) if s), 0)
+    text = " ".join(str(link)[:READ_CHARS] for link in chain)
+    status = status or next((s for s in map(_status, chain) if s), 0)
     detail = one_line(str(_core(error)))
     if _overflows(names, status, text):
         return Overflow(detail)
-    return Fault(_reason(names, status, text), detail, _retry_after(chain))
+    asked = max(_retry_after(chain), min(asked_wait(headers or {}), MAX_RETRY_AFTER))
+    return Fault(_reason(names, status, text), detail, asked)
 
 
 def one_line(text: str) -> str:
     """`text` as one short line without litellm's prefixes and without what looks like a key."""
-    flat = " ".join(_spoken(_ECHO.sub("", text)).split())
+    text = mend(text[:READ_CHARS])
+    flat = " ".join(mend(_spoken(_ECHO.sub("", text))).split())
     flat = _KEY_LIKE.sub("[key]", _PREFIX.sub("", flat))
     return flat if len(flat) <= DETAIL_CHARS else flat[: DETAIL_CHARS - 1] + "…"
+
+
+def mend(text: str) -> str:
+    """`text` as valid Unicode: halves of a character joined, lone ones replaced."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _spoken(text: str) -> str:
@@ -142,6 +161,8 @@ def _overflows(names: set[str], status: int, text: str) -> bool:
 
 def _reason(names: set[str], status: int, text: str) -> str:
     """One of the reasons `attempt.failed` knows."""
+    if "NoMatch" in names:
+        return "no_match"
     if "ContentPolicyViolationError" in names:
         return "refused"
     if status in (401, 403):
@@ -225,12 +246,12 @@ def _retry_after(chain: list[BaseException]) -> int:
             getattr(getattr(error, "response", None), "headers", None),
         ):
             if isinstance(headers, Mapping):
-                longest = max(longest, _asked(headers))
+                longest = max(longest, asked_wait(headers))
     return min(longest, MAX_RETRY_AFTER)
 
 
-def _asked(headers: Mapping[Any, Any]) -> int:
-    """What one set of headers asks for: milliseconds, seconds or an HTTP date."""
+def asked_wait(headers: Mapping[Any, Any]) -> int:
+    """What headers ask for, in microseconds: from milliseconds, seconds or a date."""
     lower = {str(k).lower(): str(v).strip() for k, v in headers.items()}
     millis = _number(lower.get("retry-after-ms", ""))
     if millis is not None:

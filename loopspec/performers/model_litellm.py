@@ -1,4 +1,4 @@
-"""The door to litellm: import, keys, windows and prices.
+"""The door to litellm: import, keys, windows, prices, and the tap below it.
 
 Rules of this file:
 1. litellm is imported in one place, `load`, never on the command line's start path (it takes
@@ -19,9 +19,11 @@ from importlib import import_module
 from typing import Any, Final
 
 from loopspec.performers import providers
-from loopspec.performers.model_direct import Told
+from loopspec.performers.wire.chunks import Told
+from loopspec.performers.wire.tap import tapping
 
 NANO: Final = 1_000_000_000
+MAX_USD: Final = 100_000  # a charge beyond it, below nothing, or no number at all is not believed
 LOCAL: Final = frozenset(
     {"ollama", "ollama_chat", "lm_studio", "vllm", "hosted_vllm", "llamafile", "scripted"}
 )
@@ -74,6 +76,7 @@ def load() -> Any:
                 for name in _LATER:
                     import_module(name)
             _set_up(lib)
+            _tap()
             _loaded.append(lib)
         return _loaded[0]
 
@@ -123,31 +126,51 @@ def priced(use: str) -> bool:
     return "input_cost_per_token" in found or "output_cost_per_token" in found
 
 
+def takes_prefill(use: str) -> bool:
+    """Whether a model goes on from an assistant's message that stands last, as litellm's table says."""
+    return bool(_facts(use).get("supports_assistant_prefill"))
+
+
+def speaks_responses(use: str) -> bool:
+    """Whether a model is asked through OpenAI's Responses API.
+
+    Some are without saying so in their name; that is known once litellm is loaded.
+    """
+    return "/responses/" in use or bool(_loaded and _facts(use).get("mode") == "responses")
+
+
 def cost_of(use: str, usage: Any) -> int | None:
     """What litellm's `usage` costs in nano-USD; None when nobody knows."""
     told = getattr(usage, "cost", None)
     if providers.find(use) is not None:
         return told if isinstance(told, int) else None
-    if provider_of(use) == "openrouter" and isinstance(told, int | float):
+    if isinstance(usage, Told):
+        told = usage.usd
+    if provider_of(use) == "openrouter" and isinstance(told, int | float) and 0 <= told <= MAX_USD:
         return _nano(told)
     if not priced(use):
         return None
     try:
-        parts = load().cost_per_token(model=use, usage_object=usage)
+        parts = load().cost_per_token(model=_named(use), usage_object=_litellms(usage))
     except Exception:
         # litellm raises many classes for a model it cannot price; each of them means unknown.
         return None
     return sum(_nano(part) for part in parts)
 
 
-def usage_of(use: str, input_tokens: int, output_tokens: int) -> Any:
-    """The usage value for tokens we estimated ourselves, as whoever prices the model reads it."""
-    if providers.find(use) is not None:
-        return Told(input_tokens, output_tokens)
+def _litellms(usage: Any) -> Any:
+    """A usage as litellm prices it: it counts what was read from the cache and what was written there."""
+    if not isinstance(usage, Told):
+        return usage
+    cached = usage.prompt_tokens_details.cached_tokens
     return load().Usage(
-        prompt_tokens=input_tokens,
-        completion_tokens=output_tokens,
-        total_tokens=input_tokens + output_tokens,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.prompt_tokens + usage.completion_tokens,
+        reasoning_tokens=usage.reasoning or None,
+        prompt_tokens_details={"cached_tokens": cached, "cache_creation_tokens": usage.created},
+        cache_read_input_tokens=cached,
+        cache_creation_input_tokens=usage.created,
     )
 
 
@@ -159,6 +182,7 @@ def _nano(usd: Any) -> int:
 def _facts(use: str) -> Mapping[str, Any]:
     """litellm's own row about a model; empty when it has none. Never asks the network."""
     table: Mapping[str, Any] = load().model_cost
+    use = _named(use)
     bare = use.split("/", 1)[1] if "/" in use else use
     found = table.get(use)
     if found is None:
@@ -168,6 +192,11 @@ def _facts(use: str) -> Mapping[str, Any]:
         if "/" in use and owner.removesuffix("_chat") != provider_of(use):
             return {}
     return found if isinstance(found, Mapping) else {}
+
+
+def _named(use: str) -> str:
+    """A model's name without the word that says through which of its provider's doors it is asked."""
+    return use.replace("/responses/", "/", 1)
 
 
 @contextmanager
@@ -183,6 +212,28 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _tap() -> None:
+    """Have every client litellm makes show its responses to the tap of the attempt (see `wire.tap`).
+
+    These are the two places where it makes them, and the one where it would not stream.
+    """
+    handlers = import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler
+    handlers.create_client = tapping(handlers.create_client)
+    openai = import_module("litellm.llms.openai.common_utils").BaseOpenAILLM
+    make = staticmethod(tapping(openai._get_async_http_client))
+    openai._get_async_http_client = make
+    responses = import_module("litellm.llms.openai.responses.transformation").OpenAIResponsesAPIConfig
+    responses.should_fake_stream = _without_stream
+
+
+def _without_stream(
+    config: Any, model: str | None, stream: bool | None, custom_llm_provider: str | None = None
+) -> bool:
+    """Whether a Responses model cannot stream. litellm says so of every model it does not know."""
+    use = f"{custom_llm_provider or 'openai'}/{model}"
+    return bool(stream) and _facts(use).get("supports_native_streaming") is False
 
 
 def _set_up(lib: Any) -> None:

@@ -9,7 +9,7 @@ Rules of this file:
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,9 +18,14 @@ from loopspec.context.transcript import estimate, provider_messages
 from loopspec.effects import CallModel
 from loopspec.errors import BadSpec, LoopspecError
 from loopspec.hooks import World
+from loopspec.machine.fitting import profile_of, tool_schemas
 from loopspec.machine.model import Machine, ModelDecl
+from loopspec.machine.tiering import tier_of
 from loopspec.performers import providers
-from loopspec.performers.model_litellm import KEYS, provider_of
+from loopspec.performers.model_litellm import KEYS, provider_of, speaks_responses
+from loopspec.performers.model_prefill import prefill
+from loopspec.performers.wire.messages import BLOCKS
+from loopspec.performers.wire.responses import REASONING
 
 CALL_SIGNATURES: Final = "call_signatures"
 _MICRO: Final = 1_000_000
@@ -28,6 +33,9 @@ _MICRO: Final = 1_000_000
 _TAKES_BLOCKS: Final = frozenset(
     {"anthropic", "bedrock", "vertex_ai", "azure_ai", "gemini", "openrouter"}
 )
+_CLAUDE: Final = frozenset({"anthropic", "bedrock", "vertex_ai", "azure_ai"})
+# These refuse a conversation with calls without the thinking that led to them.
+WANTS_THINKING: Final = frozenset({"deepseek", "moonshot"})
 _PLAIN: Final = ("role", "content", "tool_calls", "tool_call_id")
 _REFUSED_PARAMS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("model", "fallbacks", "context_window_fallback_dict"), "use `fallbacks:`"),
@@ -95,36 +103,30 @@ def asking_request(
     return Request(use, sent, [], params)
 
 
+def params_of(decl: ModelDecl, use: str) -> dict[str, Any]:
+    """The parameters a model is asked with: those of its tier over those of the declaration."""
+    tier = tier_of(decl, use)
+    return {**json.loads(decl.params), **(json.loads(tier.params) if tier is not None else {})}
+
+
 def build_request(effect: CallModel, world: World) -> Request:
-    """The request of `effect`; raises `LoopspecError` for parameters or a prompt that cannot be."""
+    """The request of `effect`, with the beginning of the reply if it goes on from one.
+
+    Raises `LoopspecError` for parameters, a prompt or a beginning that cannot be.
+    """
     decl = world.machine.models[effect.model]
-    params = json.loads(decl.params)
+    params = params_of(decl, effect.use)
     check_params(params, f"{world.machine.file}:{decl.place}")
     system = world.blob(effect.system).decode() if effect.system else ""
-    keep = provider_of(effect.use) in _TAKES_BLOCKS or providers.find(effect.use) is not None
-    messages = [_sent(m, keep) for m in provider_messages(world.items, system)]
-    return Request(effect.use, messages, tool_schemas(world.machine, effect.state), params)
+    messages = [_sent(m, effect.use) for m in provider_messages(world.items, system)]
+    if effect.continues >= 0:
+        messages.append(prefill(world.partial_of(effect.continues), effect.use))
+    return Request(effect.use, messages, _offered(effect, world.machine), params)
 
 
-def tool_schemas(machine: Machine, state: str) -> list[dict[str, Any]]:
-    """The tools the state at `state` offers, as OpenAI function tools.
-
-    All of the machine's, unless the state's configuration restricts them with `tools: [names]`.
-    """
-    found = machine.states.get(state)
-    only = json.loads(found.config).get("tools") if found else None
-    return [
-        {
-            "type": "function",
-            "function": {
-                "name": name,
-                "description": tool.description,
-                "parameters": json.loads(tool.parameters),
-            },
-        }
-        for name, tool in machine.tools.items()
-        if only is None or name in only
-    ]
+def _offered(effect: CallModel, machine: Machine) -> list[dict[str, Any]]:
+    """The tools that the effect's state offers in the profile that is used."""
+    return tool_schemas(machine, profile_of(machine.states[effect.state], effect.profile))
 
 
 def arguments(request: Request, decl: ModelDecl) -> dict[str, Any]:
@@ -148,12 +150,56 @@ def arguments(request: Request, decl: ModelDecl) -> dict[str, Any]:
     return out
 
 
-def _sent(message: dict[str, Any], keep: bool) -> dict[str, Any]:
+def remade(request: Request) -> bool:
+    """Whether litellm makes the reply into another one: a text of the call that gave it.
+
+    That is how it has Claude answer in the form of a schema.
+    """
+    return provider_of(request.use) in _CLAUDE and "response_format" in request.params
+
+
+def _sent(message: dict[str, Any], use: str) -> dict[str, Any]:
     """A message as this provider takes it: with its blocks, or without those of another one."""
-    if not keep:
-        return {k: v for k, v in message.items() if k in _PLAIN}
-    marks = message.pop(CALL_SIGNATURES, {})
-    for n, call in enumerate(message.get("tool_calls") or []):
+    if providers.find(use) is not None:
+        keep = set(message)
+    else:
+        keep = {*_PLAIN, *_wanted(use)}
+        if provider_of(use) in _TAKES_BLOCKS:
+            keep |= message.keys() - _OWN
+    marks = message.get(CALL_SIGNATURES, {}) if CALL_SIGNATURES in keep else {}
+    ordered = message.get(BLOCKS) if provider_of(use) in _CLAUDE else None
+    made = {k: v for k, v in message.items() if k in keep and k != CALL_SIGNATURES}
+    for n, call in enumerate(made.get("tool_calls") or []):
         if mark := marks.get(str(n)):
             call["provider_specific_fields"] = {"thought_signature": mark}
-    return message
+    return _in_order(made, ordered) if ordered else made
+
+
+_OWN: Final = frozenset({BLOCKS, REASONING, "reasoning_details", "reasoning_content"})
+
+
+def _wanted(use: str) -> Iterator[str]:
+    """The keys of blocks that only this provider knows."""
+    provider = provider_of(use)
+    if provider == "openrouter":
+        yield "reasoning_details"
+    elif provider in WANTS_THINKING:
+        yield "reasoning_content"
+    elif speaks_responses(use):
+        yield REASONING
+
+
+def _in_order(message: dict[str, Any], blocks: list[dict[str, Any]]) -> dict[str, Any]:
+    """A message of Anthropic's with its blocks in the order they came in.
+
+    litellm hands on thinking, texts, and what Anthropic's own tools did, and drops every other type in
+    such a list: with one of them, only the thinking goes back, before the text. So it does when the text
+    is another one by now (masked, continued).
+    """
+    kinds = {str(block["type"]) for block in blocks}
+    takes = all(k in ("thinking", "text", "server_tool_use") or k.endswith("_tool_result") for k in kinds)
+    said = "".join(block["text"] for block in blocks if block["type"] == "text")
+    if takes and "mcp_tool_result" not in kinds and said == (message["content"] or ""):
+        return {**message, "content": blocks}
+    thoughts = [b for b in blocks if b["type"] in ("thinking", "redacted_thinking")]
+    return {**message, "thinking_blocks": thoughts} if thoughts else message

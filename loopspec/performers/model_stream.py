@@ -5,7 +5,8 @@ Rules of this file:
    a character, a lone UTF-16 surrogate, waits for its other half.)
 2. Only content resets the watchdog. Keep-alive comments and empty chunks do not.
 3. An end without a finish reason *from the provider* is a break. litellm invents a "stop" for it,
-   so only `received_finish_reason` and `intermittent_finish_reason` are believed.
+   so only `received_finish_reason` and `intermittent_finish_reason` are believed, and where the bytes
+   are checked (`wire`), what they say.
 4. However reading ends, the stream is closed, within `CLOSE_SECONDS`; an abandoned one would keep
    its socket open until garbage collection.
 """
@@ -17,7 +18,9 @@ from typing import Any, Final, TypeVar
 
 from loopspec.events import CallDelta, TextDelta, ThinkingDelta
 from loopspec.machine.model import ModelDecl
-from loopspec.performers.model_errors import Late
+from loopspec.performers.model_errors import Late, mend
+from loopspec.performers.model_prefill import Joint
+from loopspec.performers.reply_faults import Certainty
 
 T = TypeVar("T")
 Delta = TextDelta | ThinkingDelta | CallDelta
@@ -25,12 +28,16 @@ Delta = TextDelta | ThinkingDelta | CallDelta
 CLOSE_SECONDS: Final = 2.0
 # No provider's reply comes near this; a stream that never ends must not fill the memory.
 MAX_CHARS: Final = 16 * 1024 * 1024
+# Nobody proposes that many at once; each of them costs a gate, a row and an answer.
+MAX_CALLS: Final = 1000
+_FINISH_CHARS: Final = 64
+_ITEM: Final = 64  # what a part that goes back verbatim takes, besides its texts
 _MICRO: Final = 1_000_000
 _END: Final = object()
 
 
 class TooLarge(Exception):
-    """A reply grew beyond `MAX_CHARS`."""
+    """A reply grew beyond `MAX_CHARS` or `MAX_CALLS`."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +62,33 @@ class Deadlines:
 
 @dataclass
 class OpenCall:
-    """A call that is still being received."""
+    """A call that is being received. `done`: nothing more comes of it."""
 
     id: str = ""
     tool: str = ""
     args: list[str] = field(default_factory=list)
     signature: str = ""
+    done: bool = False
 
 
 class Gathered:
-    """What has been received of one reply of the effect `effect`."""
+    """What has been received of one reply of the effect `effect`.
 
-    def __init__(self, effect: str) -> None:
-        """Begin with nothing."""
+    Complete items are kept apart from the open one: calls that are `done`, thinking that is signed,
+    `items` that go back to the provider as they are.
+    """
+
+    def __init__(self, effect: str, before: str = "", joint: Joint | None = None) -> None:
+        """Begin with nothing, or with the text `before`, to which `joint` joins what comes."""
         self._effect = effect
-        self._text: list[str] = []
-        self._half = {"text": "", "thinking": ""}
+        self._text: list[str] = [before] if before else []
+        self._before = len(before)
+        self._joint = joint
+        self.certainty = Certainty()
+        self._thoughts: list[str] = []
+        self._refusal: list[str] = []
+        self.items: dict[str, list[dict[str, Any]]] = {}
+        self._half = {"text": "", "thinking": "", "refusal": ""}
         self._at: dict[int, int] = {}
         self._size = 0
         self.calls: list[OpenCall] = []
@@ -80,26 +98,49 @@ class Gathered:
 
     @property
     def text(self) -> str:
-        """The text so far."""
+        """The whole text so far."""
         if len(self._text) > 1:
             self._text = ["".join(self._text)]
         return self._text[0] if self._text else ""
+
+    @property
+    def fresh(self) -> str:
+        """The text of this attempt alone."""
+        return self.text[self._before :]
+
+    @property
+    def thought(self) -> str:
+        """The thinking so far."""
+        return "".join(self._thoughts)
+
+    @property
+    def refusal(self) -> str:
+        """Why the model says it will not answer, where it says so apart from the text."""
+        return "".join(self._refusal)
 
     @property
     def chars(self) -> int:
         """Characters received so far, of text, thinking and arguments."""
         return self._size
 
+    def rest(self) -> list[Delta]:
+        """What was held back, in case it repeated the beginning, now that nothing more comes."""
+        if self._joint is None or not (text := self._joint.rest()):
+            return []
+        self._text.append(text)
+        return [TextDelta(self._effect, text)]
+
     def add(self, chunk: Any) -> tuple[list[Delta], bool]:
         """Take one chunk: what to show of it, and whether it held content.
 
-        Raises `TooLarge` when the reply outgrows `MAX_CHARS`.
+        Raises `TooLarge` when the reply outgrows `MAX_CHARS` or `MAX_CALLS`.
         """
         content = getattr(chunk, "usage", None) is not None
         shown: list[Delta] = []
         for choice in (getattr(chunk, "choices", None) or [])[:1]:
+            self.certainty.add(choice)
             if finish := getattr(choice, "finish_reason", None):
-                self.finish, content = str(finish), True
+                self.finish, content = mend(str(finish)[:_FINISH_CHARS]), True
             delta = getattr(choice, "delta", None)
             if delta is not None:
                 shown += self._deltas(delta)
@@ -112,10 +153,16 @@ class Gathered:
         """The parts of a delta a person can see."""
         out: list[Delta] = []
         if thought := self._whole("thinking", getattr(delta, "reasoning_content", None)):
+            self._thoughts.append(thought)
             out.append(ThinkingDelta(self._effect, thought))
-        if text := self._whole("text", getattr(delta, "content", None)):
+        text = self._whole("text", getattr(delta, "content", None))
+        if text and self._joint is not None:
+            text = self._joint.take(text)
+        if text:
             self._text.append(text)
             out.append(TextDelta(self._effect, text))
+        if refusal := self._whole("refusal", getattr(delta, "refusal", None)):
+            self._refusal.append(refusal)
         for part in getattr(delta, "tool_calls", None) or []:
             out.append(self._call(part))
         return out
@@ -124,7 +171,7 @@ class Gathered:
         """A piece of a call. Calls are told apart by index, and by id where a provider gives all
         of them the same index."""
         function = getattr(part, "function", None)
-        name = str(getattr(function, "name", None) or "")
+        name = mend(str(getattr(function, "name", None) or ""))
         args = getattr(function, "arguments", None)
         args = args if isinstance(args, str) else ""
         given = getattr(part, "id", None) or ""
@@ -133,20 +180,29 @@ class Gathered:
         known = self.calls[place] if place is not None else None
         if known is None or (name and given and known.id and given != known.id):
             self._at[index] = place = len(self.calls)
+            if self.calls:
+                self.calls[-1].done = True  # calls come one after the other; see `kept_of`
+            if place >= MAX_CALLS:
+                raise TooLarge(f"the reply proposes more than {MAX_CALLS} calls")
             known = OpenCall()
             self.calls.append(known)
         known.id = known.id or str(given)
         known.tool = known.tool or name
         known.args.append(args)
-        self._size += len(args)
+        known.done = bool(getattr(part, "done", False))
+        self._size += len(args) + len(name)
         fields = getattr(part, "provider_specific_fields", None)
         if isinstance(fields, dict) and isinstance(fields.get("thought_signature"), str):
             known.signature = fields["thought_signature"]
-        return CallDelta(self._effect, place or 0, name, args)
+        return CallDelta(self._effect, place or 0, name, mend(args))
 
     def _blocks(self, delta: Any) -> bool:
         """Collect what must go back to the provider verbatim; whether there was any."""
         found = False
+        for key, item in getattr(delta, "verbatim", None) or ():
+            self.items.setdefault(key, []).append(item)
+            self._size += _ITEM + sum(len(v) for v in item.values() if isinstance(v, str))
+            found = True
         for block in getattr(delta, "thinking_blocks", None) or []:
             data = block if isinstance(block, dict) else block.model_dump(exclude_none=True)
             found = self._thought({k: v for k, v in data.items() if v is not None}) or found
@@ -166,6 +222,9 @@ class Gathered:
         text, signature = str(data.get("thinking") or ""), data.get("signature")
         if not text and not signature:
             return False
+        if text and signature:  # a whole one
+            self.thinking.append(data)
+            return True
         last = self.thinking[-1] if self.thinking else None
         if last is None or last.get("type") != "thinking" or last.get("signature"):
             last = {"type": "thinking", "thinking": ""}
@@ -225,6 +284,10 @@ class Reader:
                     raise self._late("total")
                 # A stream whose chunks are all at hand would never let anything else run.
                 await asyncio.sleep(0)
+        except Late:
+            if not getattr(self._stream, "complete", False):  # a whole reply is not lost to a late end
+                raise
+            return True
         finally:
             await self._close()
 
@@ -277,13 +340,6 @@ class Reader:
         except Exception:
             # A stream that broke may fail again on closing; the first fault is the one that counts.
             return
-
-
-def mend(text: str) -> str:
-    """`text` as valid Unicode: halves of a character joined, lone ones replaced."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def signed(blocks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

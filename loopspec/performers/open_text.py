@@ -1,7 +1,8 @@
 """Open text: what has come of a stream so far, kept beside the journal so that a crash costs little.
 
 Rules of this file:
-1. At most once a second or every four kilobytes: a stream of small pieces must not wear the disk.
+1. At most once a second or every four kilobytes: a stream of small pieces must not wear the disk. Of a
+   long text, only when it has grown by an eighth: each time the whole of it is written.
 2. Nobody waits for it, and it may be lost; the answer is what counts.
 """
 
@@ -23,13 +24,14 @@ class OpenText:
         self._effect = effect
         self._world = world
         self._text = text
-        self._new = 0
+        self._new = self._size = 0
         self._alarm: asyncio.TimerHandle | None = None
 
     def grown(self, size: int) -> None:
         """`size` bytes more have come."""
         self._new += size
-        if self._new >= BYTES:
+        self._size += size
+        if self._new >= max(BYTES, self._size // 8):
             self._keep()
         elif self._alarm is None:  # a stream that falls silent is kept all the same
             self._alarm = asyncio.get_running_loop().call_later(SECONDS, self._keep)

@@ -17,7 +17,7 @@ from loopspec.errors import BadSpec
 
 CHUNK: Final = 24
 NANO: Final = 1_000_000_000
-_TOP: Final = {"script": int, "window": int, "loop": bool, "turns": list}
+_TOP: Final = {"script": int, "window": int, "loop": bool, "prefill": bool, "turns": list}
 _TURN: Final[dict[str, Any]] = {
     "reply": str,
     "thinking": str,
@@ -102,11 +102,15 @@ class Turn:
 
 @dataclass(frozen=True)
 class Content:
-    """What a script file says. `window` is tokens, 0 if unknown; `loop` starts over at the end."""
+    """What a script file says. `window` is tokens, 0 if unknown; `loop` starts over at the end.
+
+    `prefill`: it goes on from the beginning of its own reply.
+    """
 
     turns: tuple[Turn, ...]
     window: int = 0
     loop: bool = False
+    prefill: bool = False
 
 
 def parse(data: Any, file: str) -> Content:
@@ -117,7 +121,8 @@ def parse(data: Any, file: str) -> Content:
     if not top.get("turns"):
         raise _wrong(file, "turns", "must hold at least one entry")
     turns = tuple(_turn(entry, file, f"turns[{n}]") for n, entry in enumerate(top["turns"]))
-    return Content(turns, _natural(top, "window", file), top.get("loop", False))
+    window, loop = _natural(top, "window", file), top.get("loop", False)
+    return Content(turns, window, loop, top.get("prefill", False))
 
 
 def _turn(data: Any, file: str, at: str) -> Turn:

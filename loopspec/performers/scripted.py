@@ -7,6 +7,7 @@ ships. A relative FILE is looked up in the current directory; `~` is the home di
 script: 1
 window: 32000          # tokens; optional
 loop: false            # after the last turn: false ends with an error, true starts again
+prefill: false         # true: a reply that broke off goes on where it stopped
 turns:
   - reply: "text"      # or thinking:, calls: [{tool: read_file, args: {path: a.py}}]
     chunk: 12          # characters per piece, 24 unless told
@@ -33,6 +34,8 @@ Rules of this file:
    goes on where it was. A reply that was interrupted does not count: its turn is played again.
    (Compaction may take assistant messages away; scripts for such sessions use `when`.)
 3. Entries with `when` are tried first, in order.
+   With `prefill`, a request may end with the beginning of a reply: a turn whose reply begins so plays
+   what follows it, any other turn its whole reply.
 4. No litellm here: this file yields pieces, `model_litellm` turns them into its chunks.
 """
 
@@ -40,7 +43,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -95,7 +98,8 @@ class Script:
             if turn.when is not None and turn.when.search(last) and self._take(index):
                 return turn
         groups = self._groups()
-        played = sum(1 for m in messages if _counts(m))
+        said = messages[:-1] if self.content.prefill and _begun(messages) else messages
+        played = sum(1 for m in said if _counts(m))
         if groups and self.content.loop:
             played %= len(groups)
         for index in groups[played] if played < len(groups) else ():
@@ -124,6 +128,8 @@ class Script:
     async def play(self, messages: Sequence[Mapping[str, Any]]) -> AsyncGenerator[Piece, None]:
         """The reply to `messages` in pieces; raises the `ScriptedFault` the script asks for."""
         turn = self.choose(messages)
+        if self.content.prefill and (begun := _begun(messages)):
+            turn = replace(turn, reply=turn.reply.removeprefix(begun))
         if turn.error is not None:
             raise ScriptedFault(*turn.error)
         if turn.hang:
@@ -203,6 +209,13 @@ def _counts(message: Mapping[str, Any]) -> bool:
     return message.get("role") == "assistant" and not (
         isinstance(content, str) and content.endswith(INTERRUPTED)
     )
+
+
+def _begun(messages: Sequence[Mapping[str, Any]]) -> str:
+    """The beginning of a reply that the request ends with, empty without one."""
+    last = messages[-1] if messages else {}
+    content = last.get("content")
+    return content if last.get("role") == "assistant" and isinstance(content, str) else ""
 
 
 def _last_said(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -12,8 +12,9 @@ class ScriptedProvider:
     """Plays the script a model's name names."""
 
     def facts(self, name: str) -> ModelFacts:
-        """The script's window; it costs what it says. Raises `LoopspecError` for a bad script."""
-        return ModelFacts(window=scripted.load(scripted.PREFIX + name).content.window, priced=True)
+        """What the script says of itself; it costs what it says. Raises `LoopspecError` for a bad one."""
+        content = scripted.load(scripted.PREFIX + name).content
+        return ModelFacts(window=content.window, priced=True, prefill=content.prefill)
 
     async def stream(self, ask: ModelAsk) -> AsyncGenerator[Piece, None]:
         """The reply in pieces."""

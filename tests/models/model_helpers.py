@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from loopspec.codec import digest
 from loopspec.context.transcript import Item
 from loopspec.effects import CallModel
+from loopspec.errors import NotFound
 from loopspec.events import Kept, Live
 from loopspec.machine.model import Machine, ModelDecl, State, ToolDecl
 from loopspec.performers.model import ModelPerformer
@@ -50,6 +51,7 @@ class RecordingWorld:
     blobs: dict[str, bytes] = field(default_factory=dict)
     watched: list[Live] = field(default_factory=list)
     partials: list[tuple[str, bytes]] = field(default_factory=list)
+    broken: dict[int, str] = field(default_factory=dict)
     people: None = None
     seen: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -80,6 +82,14 @@ class RecordingWorld:
 
     def last_partial(self, effect: str) -> bytes:
         return b""
+
+    def partial_of(self, seq: int) -> str:
+        if seq not in self.broken:
+            raise NotFound(f"entry {seq} is no attempt that failed")
+        return self.broken[seq]
+
+    def recall(self, handle: str) -> str:
+        raise AssertionError("a model call recalls nothing")
 
     def redact(self, text: str) -> str:
         return text.replace(SECRET, "[redacted]")

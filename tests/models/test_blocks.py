@@ -12,9 +12,11 @@ from model_helpers import SECRET, call, effect, run, world_for
 from loopspec.context.transcript import Item, ViewCall
 from loopspec.events import ModelReplied
 from loopspec.performers import model_stream
-from loopspec.performers.model_errors import Late
+from loopspec.performers.model_errors import Late, mend
 from loopspec.performers.model_request import CALL_SIGNATURES, build_request
-from loopspec.performers.model_stream import Deadlines, Gathered, Reader, TooLarge, mend, signed
+from loopspec.performers.model_stream import Deadlines, Gathered, Reader, TooLarge, signed
+
+ASKED = Item(id="0.0", role="user", text="Hi")
 
 
 def chunk(**delta: Any) -> SimpleNamespace:
@@ -62,25 +64,26 @@ def test_signatures_of_calls_come_back_on_the_calls(tmp_path: Path) -> None:
     )
     assert got.calls[0].signature == "sig"
     item = Item(
-        id="0.0",
+        id="1.0",
         role="assistant",
         calls=(ViewCall("c1", "read_file", "{}"), ViewCall("c2", "list_files", "{}")),
         blocks=json.dumps({CALL_SIGNATURES: {"0": "sig"}}),
     )
-    world = world_for("gemini/x", tmp_path, (item,))
-    first, second = build_request(effect("gemini/x"), world).messages[0]["tool_calls"]
+    world = world_for("gemini/x", tmp_path, (ASKED, item))
+    first, second = build_request(effect("gemini/x"), world).messages[1]["tool_calls"]
     assert first["provider_specific_fields"] == {"thought_signature": "sig"}
     assert "provider_specific_fields" not in second
-    plain = build_request(effect("openai/x"), world).messages[0]
+    plain = build_request(effect("openai/x"), world).messages[1]
     assert set(plain) == {"role", "content", "tool_calls"}
     assert all(set(made) == {"id", "type", "function"} for made in plain["tool_calls"])
 
 
 def test_signed_blocks_go_back_unchanged_to_a_provider_that_takes_them(tmp_path: Path) -> None:
     blocks = {"thinking_blocks": [block("t", "s")]}
-    item = Item(id="0.0", role="assistant", text="x", blocks=json.dumps(blocks))
-    world = world_for("anthropic/x", tmp_path, (item,))
+    item = Item(id="1.0", role="assistant", text="x", blocks=json.dumps(blocks))
+    world = world_for("anthropic/x", tmp_path, (ASKED, item))
     assert build_request(effect("anthropic/x"), world).messages == [
+        {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": "x", **blocks},
         {"role": "user", "content": "Go on."},
     ]

@@ -86,6 +86,7 @@ def test_a_text_reply_is_shown_piece_by_piece_and_answered_whole(tmp_path: Path)
             ).encode()
         ),
         tokens=estimate("Hello"),
+        estimated=sum(estimate(canonical_json(m)) for m in [*sent["messages"], *sent["tools"]]),
     )
     assert world.watched == [TextDelta(ID, "Hel"), TextDelta(ID, "lo")]
     assert sent["messages"] == [{"role": "user", "content": "Hello"}]
@@ -265,6 +266,7 @@ def test_an_end_without_a_finish_reason_is_truncated(tmp_path: Path) -> None:
         jitter=123_456,
         partial="Hello",
         usage=answer.usage,
+        use="openai/xyz",
     )
     assert answer.usage.output_tokens == estimate("Hello") and answer.usage.input_tokens > 0
 
@@ -442,6 +444,7 @@ def test_retry_after_is_stamped_in_microseconds(tmp_path: Path) -> None:
         retry_after=2_500_000,
         jitter=123_456,
         usage=NOTHING,
+        use="openai/xyz",
     )
 
 

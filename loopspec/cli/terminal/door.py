@@ -133,6 +133,9 @@ class TerminalDoor:
                     if self._ask or self._screen.line.text.strip():
                         await self._wait()
                     return None
+                case "outbox":  # it goes on by itself; a question whose rest has passed is called off
+                    await asyncio.get_running_loop().create_future()
+                    return None
                 case _:
                     return None
 

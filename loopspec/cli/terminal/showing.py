@@ -9,7 +9,7 @@ Rules of this file:
 from collections.abc import Callable
 from typing import Final
 
-from loopspec.cli.cards import call_name, note_lines, outcome
+from loopspec.cli.cards import call_name, note_lines, outcome, void_line
 from loopspec.cli.style import printable_block
 from loopspec.cli.terminal.blocks import Block, Blocks
 from loopspec.cli.terminal.look import Look
@@ -22,6 +22,7 @@ from loopspec.events import (
     Live,
     ModelReplied,
     Progress,
+    StreamDiscarded,
     TextDelta,
     ThinkingDelta,
     ToolAnswered,
@@ -71,6 +72,10 @@ class Showing:
                 self._think(text)
             case ToolOutput(call=call, text=text):
                 self._tails[call] = (self._tails.get(call, "") + text)[-TAIL:]
+            case StreamDiscarded(effect=effect, reason=reason):
+                self._spoken.discard(effect)
+                self._turn("")
+                self._say(self._look.plain(self._style.warn(void_line(reason))))
             case Progress(text=text):
                 self._say(self._style.dim("  " + printable(text, self.width - 2)))
             case _:
