@@ -41,6 +41,14 @@ Step, journal, view, envelope, crash table and store (in memory) are the real on
 that keeps the local driver's rules one move at a time, so that a fault can strike between any two. A real
 driver on a real disk is what `loopspec torture` is for.
 
+A model server on loopback, for what only a real connection can show: cut, damaged, silent or refused
+streams in three protocols (docs/testing-models.md):
+
+    >>> from loopspec.testing import ModelServer, Say, Status
+    >>> with ModelServer(Say("Hello."), faults={0: Status(429, retry_after=1)}) as server:
+    ...     server.base.startswith("http://127.0.0.1:")
+    True
+
 And a loop's own tests, as files: what its models reply, what a person does, what must come of it.
 
     >>> from loopspec.testing import journeys, walk
@@ -65,21 +73,63 @@ from loopspec.spec.diagnose import render_text
 from loopspec.testing.journeys import Walk, journeys, walk
 from loopspec.testing.many import THOROUGH, TICKS, Plan, batches
 from loopspec.testing.report import Report, Violation, command_of
+from loopspec.testing.server import ModelServer, unreachable
+from loopspec.testing.serving.choosing import same_talk
+from loopspec.testing.serving.faults import (
+    Corrupt,
+    CutAt,
+    Drop,
+    Duplicate,
+    EmptyText,
+    ErrorInside,
+    LongLine,
+    NoFinish,
+    Reset,
+    SlowHead,
+    Split,
+    Stall,
+    Status,
+    Swap,
+    UnknownFields,
+    first,
+)
+from loopspec.testing.serving.replies import Call, Say
 
 __all__: Final = [
     "CALM",
     "Answering",
+    "Call",
+    "Corrupt",
+    "CutAt",
+    "Drop",
+    "Duplicate",
+    "EmptyText",
     "Ends",
+    "ErrorInside",
     "Faults",
+    "LongLine",
+    "ModelServer",
+    "NoFinish",
     "Person",
     "RandomPerson",
     "Report",
+    "Reset",
+    "Say",
     "ScriptedPerson",
     "Simulation",
+    "SlowHead",
+    "Split",
+    "Stall",
+    "Status",
+    "Swap",
+    "UnknownFields",
     "Violation",
     "Walk",
+    "first",
     "journeys",
+    "same_talk",
     "simulate",
+    "unreachable",
     "walk",
 ]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loopspec.codec import canonical_json
+from loopspec.errors import NotFound
 from loopspec.hooks import People, Tool, ToolContext, ToolFailed
 from loopspec.registry_checks import PluginError, check_tool
 from loopspec.testing.conformance_base import (
@@ -66,6 +67,13 @@ def _schemas(tested: Tool) -> str:
     return ""
 
 
+def _recall(handle: str) -> str:
+    """A conversation of one message."""
+    if handle != "1.0":
+        raise NotFound(f"`{handle}` is no handle of this conversation")
+    return "an earlier message"
+
+
 class _Trial:
     """A tool with what it is tried with."""
 
@@ -90,6 +98,7 @@ class _Trial:
             config=self._config,
             people=self._people,
             call="conformance-1",
+            recall=_recall,
         )
 
     async def all(self, account: Account) -> None:

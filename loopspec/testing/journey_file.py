@@ -37,6 +37,7 @@ Reason = Literal[
     "input",
     "interrupted",
     "left",
+    "outbox",
     "stuck",
     "suspended",
 ]

@@ -268,8 +268,8 @@ class Walker:
         """A new session."""
         given = [f"{name}={_word(value)}" for name, value in self._journey.inputs.items()]
         inputs = launch.parse_inputs(self.machine, given)
-        windows = launch.preflight(self.machine)
         where = self.workdir.resolve()
+        windows = launch.preflight(self.machine, inputs, str(where))
         started = launch.started(self.machine, self._registry, inputs, where, windows, __version__)
         return await Session.create(
             self.store, self.machine, SESSION, started, self._clock, redactor()

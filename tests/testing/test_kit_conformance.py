@@ -45,6 +45,7 @@ OWN: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "files.search": ({"pattern": "t"}, {"pattern": "("}),
     "shell.run": ({"command": "echo hi"}, None),
     "ask.person": ({"question": "Why?"}, None),
+    "context.recall": ({"handle": "1.0"}, {"handle": "9.9"}),
 }
 
 
