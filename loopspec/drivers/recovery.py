@@ -3,7 +3,8 @@
 | pending effect | what happens |
 |---|---|
 | not claimed, open | it is started (again): it has not begun, or may be repeated |
-| a model call whose stream had begun | the attempt is noted with what was kept of it, and made again |
+| a model call whose stream had begun | the attempt is noted with what was kept of it, and made again; |
+| | where the model can, it goes on from there |
 | claimed, its tool can probe | the probe says done, not done (it is started), or nobody knows |
 | claimed, no probe | `effect.lost`, which the spec routes |
 | being cancelled, not claimed | settled as cancelled; a call that writes and may have begun is lost |
@@ -18,11 +19,15 @@ import asyncio
 import json
 from typing import Final
 
+import msgspec
+
 from loopspec.effects import CallModel, Effect, Perform, RestoreBoundary, RunTool
 from loopspec.events import AttemptFailed, EffectCancelled, EffectLost, Kept, ToolAnswered
 from loopspec.hooks import Tool, ToolContext, World
 from loopspec.machine.model import Machine
 from loopspec.machine.modelling import RESTART
+from loopspec.performers.model_prefill import takes_prefill
+from loopspec.performers.model_request import params_of
 from loopspec.snapshot import Pending, Snapshot
 from loopspec.tools.orphans import end_call, name_of
 
@@ -62,7 +67,20 @@ async def decide_recovery(
     happened, why = None, ""
     if isinstance(effect, RunTool) and asks_probe(world.machine, pending):
         happened, why = await _probe(effect, world, patience)
-    return verdict(world.machine, world.snapshot, pending, partial, happened, why)
+    made = verdict(world.machine, world.snapshot, pending, partial, happened, why)
+    if isinstance(made, AttemptFailed) and isinstance(effect, CallModel):
+        goes_on = await asyncio.to_thread(_takes_prefill, effect, world)
+        made = msgspec.structs.replace(made, resumable=goes_on)
+    return made
+
+
+def _takes_prefill(effect: CallModel, world: World) -> bool:
+    """Whether the model goes on from the text that was kept; one that nobody can ask is asked anew."""
+    decl = world.machine.models.get(effect.model)
+    try:
+        return takes_prefill(effect.use, params_of(decl, effect.use) if decl is not None else {})
+    except Exception:  # a plugin's provider says what it likes; the attempt itself will tell
+        return False
 
 
 def asks_probe(machine: Machine, pending: Pending) -> bool:

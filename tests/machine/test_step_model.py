@@ -1,5 +1,6 @@
 """Model calls: retries and fallbacks, budgets, a full window, and every sort of timer."""
 
+import bisect
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from loopspec.machine.model import Budgets, ContextRules, ModelDecl
 from loopspec.machine.rest import Rest, resting
 from loopspec.record import AddPartial, AddReply, Replace
 from loopspec.snapshot import Timer, Usage
+from loopspec.tokens import estimate
 from machine.builders import HOUR, PAID, PROMPT, SECOND, T0, Run, changed, coding, machine
 from machine.situations import SITUATIONS
 
@@ -59,10 +61,11 @@ def due_in(run: Run) -> int:
         (3, 1_000_000, 0, 4 * SECOND),
         (5, 1_000_000, 0, 10 * SECOND),
         (1, 0, 7 * SECOND, 7 * SECOND),
-        (4, 1_000_000, 3 * SECOND, 8 * SECOND),
+        (4, 1_000_000, 3 * SECOND, 11 * SECOND),
+        (4, 500_000, 3 * SECOND, 7 * SECOND),
     ],
 )
-def test_a_retry_waits_with_full_jitter_but_never_less_than_the_server_asked(
+def test_a_retry_waits_as_long_as_the_server_asked_and_then_with_full_jitter(
     failures: int, jitter: int, retry_after: int, delay: int
 ) -> None:
     decl = ModelDecl("main", "sim/one", attempts=9, base=SECOND, cap=10 * SECOND)
@@ -111,7 +114,9 @@ def test_what_cannot_be_retried_goes_straight_to_the_next_rung(broken: bool) -> 
     else:
         fail(run, retryable=False)
     (effect,) = run.last.effects
-    assert effect == CallModel(f"s:{run.snapshot.seq}:0", S, "main", "sim/two", PROMPT, 1, 1)
+    first = f"s:{run.snapshot.seq - 1}:0"
+    want = CallModel(f"s:{run.snapshot.seq}:0", S, "main", "sim/two", PROMPT, 1, 1, first)
+    assert effect == want
 
 
 def test_a_retry_that_was_left_does_not_fire_and_starts_anew_after_resuming() -> None:
@@ -224,7 +229,8 @@ def test_time_that_ran_out_is_not_given_back_by_extending_another_budget() -> No
 
 
 def test_a_servers_retry_after_holds_over_a_suspension() -> None:
-    run = asked()
+    patient = ModelDecl("main", "sim/one", longest=HOUR, budget=2 * HOUR)
+    run = asked(models={"main": patient})
     fail(run, retry_after=HOUR)
     (timer,) = run.snapshot.timers.values()
     run.tell(HostSuspended("sleep"))
@@ -251,10 +257,10 @@ def pressed(tokens: int, **rules: Any) -> Run:
 
 
 def test_a_full_window_is_compacted_before_the_call_and_the_prompt_counts_too() -> None:
-    prompt = 8 + len("You work.") // 4
-    assert pressed(800 - prompt).leaf == S
-    run = pressed(801 - prompt)
-    assert run.last.effects == (CompactContext("s:1:0", "working.compacting", 400, 0),)
+    room = bisect.bisect_left(range(801), True, key=lambda n: pressed(n).leaf != S)
+    assert 0 < room < 801 - estimate("You work.")  # the tools count, too
+    run = pressed(room)
+    assert run.last.effects == (CompactContext("s:1:0", "working.compacting", 400, 0, room),)
     assert [t.event for t in run.last.record.taken] == ["user.message", "context.pressed"]
 
 
@@ -265,13 +271,15 @@ def test_the_window_presses_once_per_reply_then_the_provider_has_the_word() -> N
     assert run.snapshot.usage.context == 850
     run.tell(ModelOverflowed(run.effect.id), "model")
     effect = run.effect
-    assert effect == CompactContext(f"s:{run.snapshot.seq}:0", "working.compacting", 200, 1)
+    key = f"s:{run.snapshot.seq}:0"
+    assert effect == CompactContext(key, "working.compacting", 200, 1, 1_001, 1_177_647)
     run.tell(ContextStuck(effect.id, "pinned"), "compact")
     assert run.leaf == "ready"
     run.tell(UserMessage("y"))
+    run.tell(ContextCompacted(run.effect.id, ["2.0"], "sum", 850, 400), "compact")
     run.reply(text="ok")
     assert run.snapshot.compactions == 0
-    run.tell(UserMessage("z"))
+    run.tell(UserMessage("z", tokens=300))
     assert run.leaf == "working.compacting"
 
 

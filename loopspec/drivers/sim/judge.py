@@ -12,6 +12,7 @@ from loopspec.codec import args_hash, encode
 from loopspec.context.transcript import Item
 from loopspec.context.transcript import apply as change_view
 from loopspec.drivers.session import stepper, verified
+from loopspec.drivers.sim.judge_models import ModelJudge
 from loopspec.drivers.sim.world import SimWorld
 from loopspec.effects import CallModel, Cancel, Effect, RunTool
 from loopspec.errors import LoopspecError
@@ -52,6 +53,7 @@ class Judge:
         self._own: set[str] = set()
         self._withdrawn: set[int] = set()
         self._reruns: dict[str, int] = {}
+        self._models = ModelJudge(machine, world.whole)
 
     def say(self, fault: str) -> None:
         """Something was violated."""
@@ -89,9 +91,11 @@ class Judge:
         if told is not None and told != entry.hash:
             self.say(f"entry {seq} is not the one that was acknowledged")
         self._witness(entry, self.snapshot.calls)
-        self.snapshot = advance(self.snapshot, entry)
+        before, self.snapshot = self.snapshot, advance(self.snapshot, entry)
         self._hash = entry.hash
         change_view(self.items, entry)
+        for fault in self._models.follow(entry, before, self.snapshot, self.items):
+            self.say(fault)
         for op in entry.record.view:
             if isinstance(op, AddUser) and op.seq in self._withdrawn:
                 self.say(f"the message of entry {op.seq} was taken back, and the model sees it")

@@ -32,6 +32,7 @@ from loopspec.effects import (
     Perform,
     RestoreBoundary,
     RunTool,
+    SurveyHost,
     TakeBoundary,
 )
 from loopspec.events import (
@@ -46,6 +47,7 @@ from loopspec.events import (
     EffectFailed,
     EffectLost,
     GateDecided,
+    HostSurveyed,
     Kept,
     ModelOverflowed,
     ModelReplied,
@@ -59,6 +61,7 @@ from loopspec.events import (
 from loopspec.hooks import ToolFailed
 from loopspec.machine.model import Machine
 from loopspec.machine.named import models_of
+from loopspec.machine.tiering import REASONS
 from loopspec.performers.gate import judge
 from loopspec.snapshot import Pending, Snapshot
 
@@ -88,7 +91,8 @@ Answering = Callable[[str, random.Random], "tuple[str, str] | None"]
 class SimWorld:
     """Answers effects at random and keeps the record of acts.
 
-    `begun` counts every effect that began. `costly` worlds have long replies and dear models.
+    `begun` counts every effect that began. `costly` worlds have long replies and dear models. `whole` are
+    the texts of each effect that were complete: nothing else may be taken for a reply.
     """
 
     machine: Machine
@@ -96,6 +100,7 @@ class SimWorld:
     acts: list[Act] = field(default_factory=list)
     begun: int = 0
     answering: Answering | None = None
+    whole: dict[str, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Draw what holds for the whole world."""
@@ -140,8 +145,11 @@ class SimWorld:
         if isinstance(effect, RunTool) and recovery.asks_probe(self.machine, pending):
             happened = self.happened(effect.call)
             why = "" if happened is not None else "the probe cannot tell"
-        partial = "half" if effect.id in self._streams else ""
-        return recovery.verdict(self.machine, snapshot, pending, partial, happened, why)
+        partial = _before(effect, snapshot) + "half" if effect.id in self._streams else ""
+        made = recovery.verdict(self.machine, snapshot, pending, partial, happened, why)
+        if isinstance(made, AttemptFailed) and partial:
+            return msgspec.structs.replace(made, resumable=self.dice.random() < 0.5)
+        return made
 
     # ------------------------------------------------------------ answers
 
@@ -153,7 +161,7 @@ class SimWorld:
             return EffectFailed(effect.id, "the performer broke")
         match effect:
             case CallModel():
-                return self._reply(effect.id, calm)
+                return self._reply(effect, snapshot, calm)
             case DecideCalls():
                 return self._decide(effect, snapshot, calm)
             case RunTool():
@@ -168,6 +176,8 @@ class SimWorld:
                 if not calm and self.dice.random() < 0.1:
                     return BoundaryFailed(effect.id, "disk full")
                 return BoundaryTaken(effect.id, effect.boundary, f"ref-{effect.boundary}", "sim")
+            case SurveyHost():
+                return HostSurveyed(effect.id, calm or self.dice.random() < 0.7, 4 << 30, "simulated")
             case RestoreBoundary():
                 return self._restored(effect)
             case Perform():
@@ -187,25 +197,53 @@ class SimWorld:
             case _:
                 return EffectFailed(effect.id, "it did not answer in time")
 
-    def _reply(self, effect: str, calm: bool) -> Kept:
+    def _reply(self, effect: CallModel, snapshot: Snapshot, calm: bool) -> Kept:
         """A model's answer: text, up to three calls, a failure, or an overflow."""
         dice, usage = self.dice, self._usage()
         what = "reply" if calm else pick(dice, (0.8, "reply"), (0.15, "fail"), (0.05, "overflow"))
         if what == "overflow":
-            return ModelOverflowed(effect)
+            return ModelOverflowed(effect.id)
         if what == "fail":
-            return AttemptFailed(
-                effect,
-                "provider",
-                retryable=dice.random() < 0.8,
-                retry_after=pick(dice, (0.8, 0), (0.2, 5_000_000)),
-                jitter=dice.randint(0, 1_000_000),
-                usage=usage,
-            )
+            return self._broken(effect, _before(effect, snapshot), usage)
         count = 0 if calm else pick(dice, (0.3, 0), (0.3, 1), (0.25, 2), (0.15, 3))
         calls = [self._call() for _ in range(count)]
         text = "bye" if not calls and dice.random() < 0.05 else dice.choice(_TEXTS)
-        return ModelReplied(effect, text, calls, usage=usage, model="sim")
+        text = _before(effect, snapshot) + text
+        self.whole.setdefault(effect.id, set()).add(text)
+        faults = (dice.choice(REASONS),) if effect.tier and not calm and dice.random() < 0.3 else ()
+        return ModelReplied(effect.id, text, calls, usage=usage, model="sim", faults=faults)
+
+    def _broken(self, effect: CallModel, before: str, usage: TokenUsage) -> AttemptFailed:
+        """An attempt that fails: before anything came, in the middle of the text, or of a call.
+
+        `before` is the text it goes on from.
+        """
+        dice = self.dice
+        reason, retryable = pick(
+            dice,
+            (0.3, ("rate_limited", True)),
+            (0.2, ("overloaded", True)),
+            (0.3, (dice.choice(("truncated", "corrupt", "stalled", "connection")), True)),
+            (0.1, ("provider", dice.random() < 0.5)),
+            (0.1, (dice.choice(("auth", "bad_request", "unknown_model", "refused")), False)),
+        )
+        streamed = reason in ("truncated", "corrupt", "stalled", "overloaded")
+        told = dice.random() < 0.8  # else it answers without the part it goes on from
+        text = before + dice.choice(("half", "half of it ", "")) if streamed and told else ""
+        called = streamed and dice.random() < 0.2
+        waits = (0, 1_000_000, 5_000_000, 30_000_000, 3_600_000_000)
+        asked = dice.choice(waits) if reason in ("rate_limited", "overloaded") else 0
+        return AttemptFailed(
+            effect.id,
+            reason,
+            retryable=retryable,
+            retry_after=asked,
+            jitter=dice.randint(0, 1_000_000),
+            partial=text,
+            usage=usage,
+            resumable=bool(text) and not called and dice.random() < 0.7,
+            kept='[{"call":"half"}]' if called else "",
+        )
 
     def _call(self) -> ProposedCall:
         """A proposed call, with arguments that fit its schema or do not; sometimes of an unknown tool."""
@@ -310,7 +348,18 @@ class SimWorld:
             return EffectLost(effect.id, "it did not stop in time")
         if self.dice.random() < 0.2:
             return self.answer(effect, snapshot, items)  # it was faster than its cancellation
-        return EffectCancelled(effect.id, started=True, partial="half", usage=TokenUsage(5, 5))
+        partial = _before(effect, snapshot) + "half"
+        return EffectCancelled(effect.id, started=True, partial=partial, usage=TokenUsage(5, 5))
+
+
+def _before(effect: Effect, snapshot: Snapshot) -> str:
+    """The text that an attempt goes on from, as a performer finds it in the journal."""
+    if not isinstance(effect, CallModel) or effect.continues < 0:
+        return ""
+    act, pending = snapshot.activations.get(effect.state), snapshot.pending.get(effect.id)
+    if pending is not None and pending.status == "cancelling":
+        return pending.partial
+    return act.partial if act is not None else ""
 
 
 def _relative(workdir: Path, given: str) -> str:
