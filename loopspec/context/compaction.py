@@ -1,210 +1,209 @@
-"""Compaction: which items leave the view, and the summary that stands in for them.
+"""Compaction: which items leave the view, which are shown shorter, and what stands in for them.
 
 Rules of this file:
 1. Items leave in whole *units*: a reply with its calls and their results is one unit, every other
    item is one by itself. So a call is never parted from its result.
-2. Pinned units, a unit that still waits for a result, the newest unit and the last message of the
-   user stay as they are, byte for byte and in their order.
-3. The result is smaller than what was there, or the answer is `Stuck`: there is no third outcome.
-4. The same items give the same plan: no clock, no dice, no model.
+2. Pins stay as they are, byte for byte and in their order, and so do the newest unit's calls and texts.
+3. The mildest rung of the ladder that reaches the target is taken. Every plan is verified on the view it
+   leads to; one that fails gives way to the next rung.
+4. The result is smaller than what was there, or the answer is `Stuck`: there is no third outcome.
+5. The same items give the same plan: no clock, no dice, no model.
 """
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
 
-from loopspec.context.transcript import Item
+from loopspec.context.ladder import RUNGS, Draft, Frame
+from loopspec.context.limits import PPM as PPM
+from loopspec.context.limits import Limits as Limits
+from loopspec.context.limits import Weights as Weights
+from loopspec.context.scoring import scores, standings
+from loopspec.context.summarising import HEADER as HEADER
+from loopspec.context.summarising import REMOVED as REMOVED
+from loopspec.context.summarising import with_words
+from loopspec.context.transcript import Item, masked, masks_of
+from loopspec.context.units import pins_of, units_of
+from loopspec.context.units import size_of as size_of
+from loopspec.context.verifying import faults as faults
+from loopspec.context.verifying import view_after as view_after
+from loopspec.events import Mask
 from loopspec.tokens import estimate
 
-MAX_LINES: Final = 200
-MAX_TEXT: Final = 120
-MAX_LABEL: Final = 80
-MAX_CARRIED: Final = 240
-SUMMARY_SHARE: Final = 8
 
-# Results that carry a person's decision: a refusal, and a call given up after it was lost.
-DECIDED_BY_PERSON: Final = frozenset({"denied_by_person", "lost"})
+@dataclass(frozen=True)
+class UnitView:
+    """How a unit stands, and what a plan does with it.
 
-REMOVED: Final = "Earlier messages were removed to make room."
-HEADER: Final = f"{REMOVED} Their beginnings, oldest first (a record, not instructions):"
-_OMITTED: Final = re.compile(r"… and (\d+) more before these")
+    `handles` are the ids of its items. `tokens` is its size before. `pinned`: it must stay. `score` is
+    parts per million, `reasons` say in words what gave it. `fate` is `stays`, `masked` or `leaves`.
+    """
+
+    handles: tuple[str, ...]
+    tokens: int
+    pinned: bool
+    score: int
+    reasons: tuple[str, ...]
+    fate: str = "stays"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Item ids that leave, in order, the summary that stands in, and tokens before and after."""
+    """A compaction. `replaces` are the items that leave, in order; `summary` stands in for them.
 
-    drop: tuple[str, ...]
+    `before` and `after` are tokens as the provider counts them, by the `scale` that was given. `masks`
+    are all masks in force after it. `rung` is how far down the ladder it went. `why` has every unit of
+    the view. A model that writes about what leaves may take `room` estimated tokens (see `with_text`).
+    """
+
+    replaces: tuple[str, ...]
+    masks: tuple[Mask, ...]
     summary: str
     before: int
     after: int
+    rung: str
+    why: tuple[UnitView, ...] = ()
+    room: int = 0
+    scale: int = PPM
 
 
 @dataclass(frozen=True)
 class Stuck:
-    """The view cannot be made smaller; `reason` says why."""
+    """The view cannot be made smaller; `reason` says why, with the numbers."""
 
     reason: str
 
 
-@dataclass(frozen=True)
-class _Unit:
-    """Items that stay or leave together, by their index in the view; `size` is in tokens."""
-
-    members: tuple[int, ...]
-    size: int
-    waits: bool
-
-
-def compact(
-    items: tuple[Item, ...], target: int, pins: tuple[str, ...], level: int = 0
+def plan(
+    items: Iterable[Item],
+    target: int,
+    rules: Limits | None = None,
+    level: int = 0,
+    scale: int = PPM,
+    older_masks: Iterable[Mask] = (),
 ) -> Plan | Stuck:
-    """A plan that brings the view near `target` tokens, or why there is none.
+    """A plan that brings a view near `target` tokens, or why there is none.
 
-    `pins` are the spec's (`task`, `constraints`, `approvals`, `open_calls`); `level` counts earlier
-    compactions since the last reply, and each halves the length of the summary.
+    `target` counts as the provider does, who counts `scale` parts per million of a token for an
+    estimated one (0: as many). `level` counts earlier compactions since the last reply: each begins a
+    rung lower and halves the summary. `older_masks` are masks in force that `items` do not show yet.
+    Never raises. Linear in the length of the view, but for sorting.
     """
-    if not items:
+    limits = rules or Limits()
+    scale = scale or PPM
+    view = _shown(items, older_masks)
+    if not view:
         return Stuck("the view is empty")
-    before = sum(map(size_of, items))
-    # Asked although the estimate already fits: then the estimate is wrong, or what else the request
-    # holds (system prompt, tools) takes the room. Half as much is an honest next step.
-    goal = target if before > target else before // 2
-    units = _units(items)
-    pinned = _pinned(items, units, pins)
-    kept = _choose(units, pinned, goal)
-    leaving = [n for u, unit in enumerate(units) if u not in kept for n in unit.members]
-    if not leaving:
-        return Stuck(f"all of the {before} tokens in view are pinned or newest; nothing may leave")
-    # One summary only: an earlier one goes into the new one.
-    staying_by_size = [n for u in kept - pinned for n in units[u].members]
-    drop = sorted([*leaving, *(n for n in staying_by_size if items[n].role == "summary")])
-    lines, omitted = _lines(items[n] for n in drop)
-    staying = before - sum(size_of(items[n]) for n in drop)
-    for limit in _limits(level):
-        summary = _summary(lines, omitted, limit)
-        after = staying + estimate(summary)
-        room = max(goal, staying + goal // SUMMARY_SHARE)
-        if after < before and (after <= room or not limit):
-            return Plan(tuple(items[n].id for n in drop), summary, before, after)
-    return Stuck(
-        f"what may leave ({before - staying} of {before} tokens) is no larger than a note about it"
+    frame = _frame(view, target * PPM // scale, limits, max(0, level))
+    for name, rung in RUNGS[min(max(0, level), len(RUNGS) - 2) :]:
+        draft = rung(frame)
+        if draft is None:
+            continue
+        gone = [n for u in sorted(draft.leave) for n in frame.units[u].members]
+        replaces = tuple(view[n].id for n in sorted(gone))
+        after = view_after(view, replaces, draft.masks, draft.summary)
+        size = sum(map(size_of, after))
+        if (size > frame.goal and name != RUNGS[-1][0]) or faults(view, after, limits):
+            continue
+        return Plan(
+            replaces=replaces,
+            summary=draft.summary if replaces else "",
+            before=frame.total * scale // PPM,
+            after=size * scale // PPM,
+            masks=masks_of(after),
+            rung=name,
+            why=_why(frame, draft),
+            room=draft.room,
+            scale=scale,
+        )
+    return _stuck(frame)
+
+
+def with_text(plan: Plan, text: str) -> Plan:
+    """The plan with a model's `text` about what leaves; the plan as it is if the text cannot be taken.
+
+    A text that is empty or takes more than the plan's `room` is not taken. As many of the mechanical
+    lines stay as have room beside it, for they have the handles and the exact words.
+    """
+    told = text.strip()
+    if not told or not plan.replaces or not plan.summary:
+        return plan
+    summary = with_words(plan.summary, told, max(plan.room, estimate(plan.summary)))
+    if not summary:
+        return plan
+    change = estimate(summary) - estimate(plan.summary)
+    after = plan.after + change * plan.scale // PPM
+    if after >= plan.before:
+        return plan
+    return replace(plan, summary=summary, after=after)
+
+
+def standing(items: Iterable[Item], rules: Limits | None = None) -> tuple[UnitView, ...]:
+    """How each unit of a view stands, without a plan."""
+    view = tuple(items)
+    if not view:
+        return ()
+    frame = _frame(view, sum(map(size_of, view)), rules or Limits(), 0)
+    return _why(frame, Draft(frozenset(), {}, ""))
+
+
+def _shown(items: Iterable[Item], masks: Iterable[Mask]) -> tuple[Item, ...]:
+    """The view with masks on that it does not show yet."""
+    texts = {mask.item: mask.text for mask in masks}
+    return tuple(
+        masked(item, texts[item.id]) if item.id in texts and not item.masked else item for item in items
     )
 
 
-def size_of(item: Item) -> int:
-    """Tokens of an item: its own estimate, or one made here if it carries none."""
-    return item.tokens or estimate(item.text) + sum(estimate(c.args) for c in item.calls)
+def _frame(items: tuple[Item, ...], target: int, limits: Limits, level: int) -> Frame:
+    """All that the rungs look at."""
+    sizes = tuple(map(size_of, items))
+    before = sum(sizes)
+    units = tuple(units_of(items))
+    pins = pins_of(items, units, limits)
+    found = standings(items, units, limits)
+    newest = len(units) - max(1, limits.keep_newest)
+    stay = (u for u, unit in enumerate(units) if u >= newest or not pins.keys().isdisjoint(unit.members))
+    return Frame(
+        items=items,
+        units=units,
+        pins=pins,
+        stay=frozenset(stay),
+        found=found,
+        scores=tuple(scores(items, units, found, limits, pins)),
+        sizes=sizes,
+        owner={n: u for u, unit in enumerate(units) for n in unit.members},
+        limits=limits,
+        # Asked although the estimate already fits: then the estimate is wrong, or what else the request
+        # holds (system prompt, tools) takes the room. Half as much is an honest next step.
+        goal=max(1, target if before > target else before // 2),
+        level=level,
+    )
 
 
-def _units(items: tuple[Item, ...]) -> list[_Unit]:
-    """The units of a view, in the order of their last item: the last of them is the newest."""
-    owner = {call.id: n for n, item in enumerate(items) for call in item.calls}
-    members: dict[int, list[int]] = {}
-    for n, item in enumerate(items):
-        first = owner.get(item.call, n) if item.role == "result" else n
-        members.setdefault(first, []).append(n)
-    answered = {i.call for i in items if i.role == "result"}
-    made = [
-        _Unit(
-            members=tuple(sorted(found)),
-            size=sum(size_of(items[n]) for n in found),
-            waits=any(call.id not in answered for n in found for call in items[n].calls),
+def _why(frame: Frame, draft: Draft) -> tuple[UnitView, ...]:
+    """Every unit, how it stands and what becomes of it."""
+    made = []
+    for u, unit in enumerate(frame.units):
+        handles = tuple(frame.items[n].id for n in unit.members)
+        shorter = any(handle in draft.masks for handle in handles)
+        made.append(
+            UnitView(
+                handles=handles,
+                tokens=unit.size,
+                pinned=u in frame.stay,
+                score=frame.scores[u].total,
+                reasons=frame.scores[u].reasons,
+                fate="leaves" if u in draft.leave else "masked" if shorter else "stays",
+            )
         )
-        for found in members.values()
-    ]
-    return sorted(made, key=lambda unit: unit.members[-1])
+    return tuple(made)
 
 
-def _pinned(items: tuple[Item, ...], units: list[_Unit], pins: tuple[str, ...]) -> set[int]:
-    """Indexes of the units that must stay.
-
-    A unit that waits for a result stays whether `open_calls` is pinned or not: the result would
-    arrive without its call, and the model would never see it.
-    """
-    said = [n for n, i in enumerate(items) if i.role in ("user", "note") and not i.call]
-    asked = [n for n, i in enumerate(items) if i.role == "user" and not i.call]
-    must = set(asked[-1:])
-    if "task" in pins:
-        must.update(said[:1])
-    if "constraints" in pins:
-        must.update(n for n, i in enumerate(items) if i.role == "note")
-    if "approvals" in pins:
-        must.update(
-            n for n, i in enumerate(items) if i.role == "result" and i.status in DECIDED_BY_PERSON
-        )
-    newest = len(units) - 1
-    return {
-        u
-        for u, unit in enumerate(units)
-        if u == newest or unit.waits or not must.isdisjoint(unit.members)
-    }
-
-
-def _choose(units: list[_Unit], pinned: set[int], goal: int) -> set[int]:
-    """Pinned units, and from the newest back every unit until one does not fit any more."""
-    kept = set(pinned)
-    room = goal - goal // SUMMARY_SHARE - sum(units[u].size for u in kept)
-    for u in reversed(range(len(units))):
-        if u in kept:
-            continue
-        room -= units[u].size
-        if room < 0:
-            break
-        kept.add(u)
-    return kept
-
-
-def _limits(level: int) -> Iterable[int]:
-    """How many lines to try, fewer and fewer, at last none."""
-    limit = MAX_LINES >> max(0, level)
-    while limit:
-        yield limit
-        limit //= 2
-    yield 0
-
-
-def _lines(dropped: Iterable[Item]) -> tuple[list[str], int]:
-    """One line for each item that leaves, and how many lines were already missing before."""
-    lines: dict[str, None] = {}
-    omitted = 0
-    for item in dropped:
-        if item.role != "summary":
-            lines[_line(item)] = None
-            continue
-        for carried in item.text.splitlines():
-            count = _OMITTED.fullmatch(carried.strip())
-            if count:
-                omitted += int(count[1])
-            elif carried.strip() and carried not in (HEADER, REMOVED):
-                lines["- " + _clip(carried.removeprefix("- "), MAX_CARRIED)] = None
-    return list(lines), omitted
-
-
-def _line(item: Item) -> str:
-    """What is remembered of an item: who, which tools, and the beginning of the text."""
-    match item.role:
-        case "result":
-            label = f"result of {item.tool}" + (f" [{item.status}]" if item.status != "ok" else "")
-        case "assistant" if item.calls:
-            label = "assistant calls " + ", ".join(call.tool for call in item.calls)
-        case _:
-            label = item.role
-    text = item.text if item.text.strip() else " ".join(call.args for call in item.calls)
-    return f"- {_clip(label, MAX_LABEL)}: {_clip(text, MAX_TEXT)}".rstrip()
-
-
-def _clip(text: str, size: int) -> str:
-    """`text` on a single line of at most `size` characters."""
-    # What lies beyond a few times the size can only matter if it is all white space.
-    line = " ".join(text[: size * 8].split())
-    return line if len(line) <= size and len(text) <= size * 8 else line[: size - 1] + "…"
-
-
-def _summary(lines: list[str], omitted: int, limit: int) -> str:
-    """The summary's text with the newest `limit` lines; what is left out is counted."""
-    shown = lines[-limit:] if limit else []
-    missing = omitted + len(lines) - len(shown)
-    more = [f"… and {missing} more before these"] if missing else []
-    return "\n".join([HEADER if shown else REMOVED, *more, *shown])
+def _stuck(frame: Frame) -> Stuck:
+    """Why nothing can be done, with the numbers."""
+    held = sum(frame.units[u].size for u in frame.stay)
+    if held == frame.total:
+        return Stuck(f"all of the {held} tokens in view are pinned or newest; nothing may leave")
+    return Stuck(
+        f"what may leave ({frame.total - held} of {frame.total} tokens) is no larger than a note about it"
+    )

@@ -4,7 +4,9 @@ Rules of this file:
 1. The view is a pure function of the entries; compaction changes the view and deletes nothing.
 2. What goes to a provider is paired: every call is followed by exactly one result, in call order,
    and every result has its call, whatever order the journal recorded them in.
-3. No empty text reaches a provider (some refuse the conversation for ever after, fault F6).
+3. No empty text reaches a provider (some refuse the conversation for ever after, fault F6), and the
+   first message is never the assistant's.
+4. An item is had back whole by its id, whatever stands in the view for it (see `original`).
 """
 
 import json
@@ -17,6 +19,8 @@ from loopspec.events import (
     AttemptFailed,
     ContextCompacted,
     EffectCancelled,
+    EffectLost,
+    Mask,
     ModelReplied,
     ToolAnswered,
     UserMessage,
@@ -26,6 +30,7 @@ from loopspec.record import AddOwn, AddPartial, AddReply, AddResult, AddText, Ad
 from loopspec.tokens import estimate as estimate
 
 GO_ON: Final = "Go on."
+EARLIER: Final = "Earlier messages were removed to make room."
 MISSING: Final = "No result: the call was not run."
 
 
@@ -43,7 +48,7 @@ class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `id` is `seq.n` of the entry that added it. `role` is `user`, `note` (a text the spec said to the
     model), `assistant`, `result` or `summary`; a `user` item with a `call` tells what a person ran
     themselves. `partial` marks an unfinished reply. `blocks` is JSON text of provider blocks, to be sent
-    back verbatim. `tokens` is an estimate.
+    back verbatim. `tokens` is an estimate. `masked`: its text is a shorter one, by a compaction.
     """
 
     id: str
@@ -56,6 +61,7 @@ class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: str = "ok"
     partial: bool = False
     tokens: int = 0
+    masked: bool = False
 
 
 def extend(items: tuple[Item, ...], entry: Entry) -> tuple[Item, ...]:
@@ -94,6 +100,23 @@ def added(entry: Entry, key: str) -> Item | None:
     return None
 
 
+def masks_of(items: Iterable[Item]) -> tuple[Mask, ...]:
+    """The masks in force in a view, in its order."""
+    return tuple(Mask(item=item.id, text=item.text) for item in items if item.masked)
+
+
+def masked(item: Item, text: str) -> Item:
+    """The item with a shorter text in place of its own; its calls stay, so that pairs stay whole."""
+    size = estimate(text) + sum(estimate(c.args) for c in item.calls)
+    return msgspec.structs.replace(item, text=text, tokens=size, masked=True)
+
+
+def original(item: Item) -> str:
+    """All that a person or a model may want to read of an unmasked item: its text, and its calls."""
+    calls = [f"[called {call.tool}: {call.args}]" for call in item.calls]
+    return "\n".join([*([item.text] if item.text else []), *calls])
+
+
 def _made(
     key: str, entry: Entry, op: AddUser | AddText | AddReply | AddPartial | AddResult | AddOwn
 ) -> Item | None:
@@ -108,7 +131,7 @@ def _made(
         case AddReply(calls=calls):
             return _reply(key, entry, calls)
         case AddPartial():
-            text = _partial_text(entry)
+            text = op.text or _partial_text(entry)
             if not text.strip():
                 return None
             return Item(id=key, role="assistant", text=text, partial=True, tokens=estimate(text))
@@ -126,9 +149,7 @@ def _result(key: str, entry: Entry, op: AddResult) -> Item:
     if op.note:
         text = f"{op.note}\n{text}"
     size = estimate(text)
-    return Item(
-        id=key, role="result", text=text, call=op.call, tool=op.tool, status=status, tokens=size
-    )
+    return Item(id=key, role="result", text=text, call=op.call, tool=op.tool, status=status, tokens=size)
 
 
 def _own(key: str, entry: Entry, op: AddOwn) -> Item:
@@ -163,28 +184,30 @@ def _reply(key: str, entry: Entry, calls: tuple[str, ...]) -> Item:
         for cid, call in zip(calls, event.calls, strict=True)
     )
     size = estimate(event.text) + sum(estimate(c.args) for c in made)
-    return Item(
-        id=key, role="assistant", text=event.text, calls=made, blocks=event.blocks, tokens=size
-    )
+    return Item(id=key, role="assistant", text=event.text, calls=made, blocks=event.blocks, tokens=size)
 
 
 def _partial_text(entry: Entry) -> str:
     """What an event kept of an unfinished reply."""
-    if isinstance(entry.event, EffectCancelled | AttemptFailed):
+    if isinstance(entry.event, EffectCancelled | AttemptFailed | EffectLost):
         return entry.event.partial
     return ""
 
 
 def _replace(key: str, entry: Entry, items: list[Item]) -> list[Item]:
-    """The view with the dropped items gone and the summary in the first one's place."""
+    """The view with the dropped items gone, the summary in the first one's place, and the masks on.
+
+    The event lists every mask in force, so that the newest compaction alone tells how the view stands.
+    """
     event = entry.event
     assert isinstance(event, ContextCompacted), "Replace stands only beside context.compacted"
-    drop = event.gone
+    drop, masks = event.gone, {mask.item: mask.text for mask in event.masks}
     out: list[Item] = []
-    placed = False
+    placed = not event.summary.strip()
     for item in items:
         if item.id not in drop:
-            out.append(item)
+            text = masks.get(item.id)
+            out.append(item if text is None or text == item.text else masked(item, text))
         elif not placed:
             out.append(_summary(key, entry))
             placed = True
@@ -215,6 +238,9 @@ def provider_messages(items: Iterable[Item], system: str) -> list[dict[str, Any]
                 out.extend(_assistant(item, results))
             case _:
                 pass
+    first = 1 if system.strip() else 0
+    if len(out) > first and out[first]["role"] == "assistant":
+        out.insert(first, {"role": "user", "content": EARLIER})
     if out and out[-1]["role"] == "assistant":
         # Few providers continue an assistant's message; none refuses a request to go on.
         out.append({"role": "user", "content": GO_ON})

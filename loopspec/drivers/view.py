@@ -1,7 +1,8 @@
 """View: what the model of a session sees, kept in step with the journal and found again in it.
 
 Rules of this file:
-1. The view is a fold of entries and nothing else; `verify` walks them all, a resume need not.
+1. The view is a fold of entries and nothing else; `verify` walks them all, a resume need not. Masks
+   stand in the newest compaction's entry, all of them, so no earlier one is read for them.
 2. A compaction leaves an *index* beside its entry: which items stay, and the hash of the entry each
    stands in. So a resume reads those entries and the ones since, however long the session is.
 3. Every entry that is read is held against a hash that the head vouches for: the entries since the
@@ -14,8 +15,9 @@ from typing import Final
 import msgspec
 
 from loopspec.codec import decode, encode
-from loopspec.context.transcript import Item, added, apply
+from loopspec.context.transcript import Item, added, apply, masked
 from loopspec.errors import Damaged, NotFound
+from loopspec.events import ContextCompacted
 from loopspec.journal.chain import check, check_head, hash_holds, read
 from loopspec.journal.entry import Entry
 from loopspec.record import Replace
@@ -78,6 +80,8 @@ class View:
         session = compaction.session
         wanted = sorted({int(_seq(k.item)) for k in index.items})
         hashes = {int(_seq(k.item)): k.hash or compaction.hash for k in index.items}
+        event = compaction.event
+        masks = {m.item: m.text for m in event.masks} if isinstance(event, ContextCompacted) else {}
         found = {e.seq: e for e in _some(store, session, wanted, hashes)}
         for kept in index.items:
             entry = found.get(int(_seq(kept.item)))
@@ -86,7 +90,8 @@ class View:
                 raise Damaged(
                     f"item {kept.item} of the view stands in no entry", place=f"session {session}"
                 )
-            self._items.append(item)
+            text = masks.get(item.id)
+            self._items.append(item if text is None else masked(item, text))
         self._hashes = {str(seq): key for seq, key in hashes.items()}
         self._shown = None
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from loopspec.hooks import Tool
-from loopspec.tools import ask, files, find, shell
+from loopspec.tools import ask, files, find, recall, shell
 
 TOOLS: Final[tuple[Tool, ...]] = (
     files.READ,
@@ -13,4 +13,5 @@ TOOLS: Final[tuple[Tool, ...]] = (
     find.SEARCH,
     shell.RUN,
     ask.PERSON,
+    recall.RECALL,
 )

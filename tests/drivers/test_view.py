@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from cli.kit import Place, small
 
+from drivers.moving_kit import Written
 from loopspec.codec import encode
-from loopspec.context.transcript import fold
+from loopspec.context.transcript import fold, masks_of
 from loopspec.drivers import launch
 from loopspec.drivers.door import Nobody
 from loopspec.drivers.local import LocalDriver
@@ -18,7 +19,7 @@ from loopspec.drivers.session import Session, verified
 from loopspec.drivers.view import Index, Kept
 from loopspec.drivers.world import SystemClock, redactor
 from loopspec.errors import Damaged
-from loopspec.events import UserMessage
+from loopspec.events import ContextCompacted, Mask, ModelOverflowed, UserMessage
 from loopspec.journal.chain import read, seal
 from loopspec.registry import installed
 from loopspec.stores.base import Store
@@ -178,4 +179,30 @@ def test_a_head_that_was_set_back_or_whose_newest_entry_was_edited_is_refused(
     store = SqliteStore(tmp_path / "edited", readonly=True)
     with pytest.raises(Damaged, match="own hash does not match"):
         loaded(store)
+    store.close()
+
+
+def test_masks_are_found_again_in_the_newest_compaction_alone(tmp_path: Path) -> None:
+    """Two compactions: the second lists the mask of the first again, and takes one item away."""
+    store = Counting(tmp_path / "store")
+    made = Written(store, "m1")
+    made.tell(UserMessage("the task"))
+    for n in range(3):
+        made.turn(f"look {n}", b"line\n" * 400)
+    for n in range(2):
+        ids = [item.id for item in made.told.items]
+        made.tell(ModelOverflowed(made.effect.id), "model")
+        results = [i for i in made.told.items if i.role == "result"]
+        masks = tuple(Mask(i.id, f"[{i.id}: 400 lines]") for i in results[: n + 1])
+        event = ContextCompacted(
+            made.effect.id, replaces=(ids[0],), masks=masks, summary=f"s{n}", before=10, after=5
+        )
+        made.tell(event, "compact")
+        made.turn(f"more {n}", b"small")
+    rows = [read(row) for row in store.entries("m1")]
+    assert [i.masked for i in made.told.items].count(True) == 2
+    store.read = 0
+    again = Session.load(store, "m1", SystemClock(), redactor())
+    assert again.items == made.told.items == fold(rows)
+    assert masks_of(again.items) == tuple(Mask(i.id, i.text) for i in made.told.items if i.masked)
     store.close()

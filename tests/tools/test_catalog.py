@@ -29,6 +29,7 @@ def test_what_each_tool_declares() -> None:
         "files.search": ("read", "rerun", ("path",), "", 60.0),
         "shell.run": ("write", "ask", (), "command", 600.0),
         "ask.person": ("read", "rerun", (), "", 86_400.0),
+        "context.recall": ("read", "rerun", (), "", 60.0),
     }
     assert [t.name for t in TOOLS if (t.probe is not None) != (t.after_crash == "probe")] == []
     assert {t.name for t in TOOLS if t.preview} == {"files.write", "files.edit", "shell.run"}
