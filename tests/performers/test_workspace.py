@@ -67,6 +67,9 @@ class Place:
     def last_partial(self, effect: str) -> bytes:
         return b""
 
+    def partial_of(self, seq: int) -> str:
+        raise NotFound(f"no attempt failed in {seq}")
+
     def redact(self, text: str) -> str:
         return text
 
