@@ -13,10 +13,12 @@ import msgspec
 
 from loopspec.check.spec import check_spec
 from loopspec.codec import canonical_json
-from loopspec.errors import BadInput, BadSpec, NoKey, UsageError
+from loopspec.drivers.fitting import preflight as preflight
+from loopspec.drivers.fitting import used_models as used_models
+from loopspec.errors import BadInput, UsageError
 from loopspec.events import SessionStarted
-from loopspec.machine.model import Field, Machine, ModelDecl
-from loopspec.machine.named import models_of
+from loopspec.machine.model import Field, Machine
+from loopspec.machine.tiering import undeclared
 from loopspec.registry import Registry
 from loopspec.spec.diagnose import Diagnostic
 from loopspec.spec.parse import Compiled, ToolInfo
@@ -125,7 +127,12 @@ def with_models(machine: Machine, choices: Sequence[str]) -> Machine:
         if name not in models:
             known = ", ".join(models) or "none"
             raise UsageError(f"the spec declares no model `{name}`", remedy=f"declared: {known}")
-        models[name] = msgspec.structs.replace(models[name], use=use, fallbacks=())
+        decl = models[name]
+        if decl.tiers:  # what is to be kept from a model is kept from this one, too
+            found = tuple(tier for tier in decl.tiers if tier.use == use)
+            models[name] = msgspec.structs.replace(decl, tiers=found or (undeclared(use),))
+        else:
+            models[name] = msgspec.structs.replace(decl, use=use, fallbacks=())
     return msgspec.structs.replace(machine, models=models)
 
 
@@ -134,10 +141,12 @@ def anchored(machine: Machine, folder: Path) -> Machine:
 
     A session resumed from another directory must still find its script.
     """
-    models = {
-        name: msgspec.structs.replace(decl, use=_anchor(decl.use, folder))
-        for name, decl in machine.models.items()
-    }
+    models = {}
+    for name, decl in machine.models.items():
+        tiers = tuple(msgspec.structs.replace(t, use=_anchor(t.use, folder)) for t in decl.tiers)
+        others = tuple(_anchor(use, folder) for use in decl.fallbacks)
+        use = _anchor(decl.use, folder)
+        models[name] = msgspec.structs.replace(decl, use=use, fallbacks=others, tiers=tiers)
     return msgspec.structs.replace(machine, models=models)
 
 
@@ -212,40 +221,6 @@ def _value(field: Field, text: str) -> Any:
                 return json.loads(text)
             except ValueError as err:
                 raise ValueError(f"it is not JSON: {err}") from None
-
-
-def used_models(machine: Machine) -> list[ModelDecl]:
-    """The declared models that some state uses, in its own key or in the configuration of its kind."""
-    names = {name for path in machine.states for name in models_of(machine, path)}
-    return [m for n, m in machine.models.items() if n in names]
-
-
-def preflight(machine: Machine) -> dict[str, int]:
-    """Check keys and prices before anything starts; gives each model's window in tokens.
-
-    Raises `NoKey` naming the variable, or `BadSpec` for a usd budget with a model of unknown price.
-    """
-    from loopspec.performers.model import check_params, missing_key, priced, window_of
-
-    windows: dict[str, int] = {}
-    for decl in used_models(machine):
-        params = json.loads(decl.params)
-        check_params(params, f"{machine.file}:{decl.place}")
-        variable = missing_key(decl.use, params)
-        if variable:
-            raise NoKey(
-                f"model `{decl.name}` ({decl.use}) needs a key: {variable} is not set",
-                remedy=f"set it, or run offline with --model {decl.name}=scripted/FILE",
-            )
-        limited = machine.budgets.usd is not None and decl.unpriced != "allow"
-        if limited and not priced(decl.use):
-            raise BadSpec(
-                f"the price of {decl.use} is unknown, so the usd budget could not be kept",
-                remedy=f"check the name, write `unpriced: allow` on model `{decl.name}`, or drop the "
-                "usd budget",
-            )
-        windows[decl.name] = decl.window or window_of(decl.use)
-    return windows
 
 
 def check_id(given: str) -> str:

@@ -1,0 +1,1 @@
+"""Local: models on this machine or beside it, behind servers that speak OpenAI's chat protocol."""
