@@ -59,16 +59,30 @@ class RunTool(_Effect, frozen=True, tag="run_tool"):
 
 
 class CompactContext(_Effect, frozen=True, tag="compact_context"):
-    """Make the view smaller than `target` tokens; `level` counts how often since the last reply."""
+    """Make the request smaller than `target` tokens; `level` counts how often since the last reply.
+
+    `context` is what the whole request takes now, as far as it is known; `scale` what an estimated token
+    is in reported ones, in parts per million (0: nothing was reported yet). So the plan follows from the
+    effect and the view alone. `system` is the blob digest of what a model that writes is told.
+    """
 
     target: int
     level: int = 0
+    context: int = 0
+    scale: int = 0
+    system: str = ""
 
 
 class TakeBoundary(_Effect, frozen=True, tag="take_boundary"):
     """Record the workspace before anything writes."""
 
     boundary: str
+
+
+class SurveyHost(_Effect, frozen=True, tag="survey_host"):
+    """Look at the host before a tier of `model` is chosen: its network, its free memory."""
+
+    model: str
 
 
 class RestoreBoundary(_Effect, frozen=True, tag="restore_boundary"):
@@ -98,6 +112,7 @@ Effect: TypeAlias = (
     | RunTool
     | CompactContext
     | TakeBoundary
+    | SurveyHost
     | RestoreBoundary
     | Perform
     | Cancel

@@ -52,7 +52,11 @@ class ModelFailed(EventBase, frozen=True, tag="model.failed"):
 
 
 class ModelRateLimited(EventBase, frozen=True, tag="model.rate_limited"):
-    """A provider wants fewer requests. A notice: whoever does not route it waits and tries again."""
+    """A provider wants fewer requests. A notice: whoever does not route it by name waits and tries again.
+
+    `attempts` of the call have failed so far; `wait` is until the next one, in microseconds (0: another
+    model is asked at once, or none). Routing it with a target leaves the state, and ends the call.
+    """
 
     use: str = ""
     detail: str = ""
@@ -61,7 +65,10 @@ class ModelRateLimited(EventBase, frozen=True, tag="model.rate_limited"):
 
 
 class ModelOverloaded(EventBase, frozen=True, tag="model.overloaded"):
-    """A provider cannot keep up. A notice: whoever does not route it waits and tries again."""
+    """A provider cannot keep up. A notice: who does not route it by its own name waits and tries again.
+
+    Its fields are those of `model.rate_limited`.
+    """
 
     use: str = ""
     detail: str = ""

@@ -275,6 +275,18 @@ class BoundaryFailed(EventBase, frozen=True, tag="boundary.failed"):
     reason: str = ""
 
 
+class HostSurveyed(EventBase, frozen=True, tag="host.surveyed"):
+    """How the host stands: whether there is a network, and the free memory in bytes (-1: unknown).
+
+    `why` says in words how the network is known.
+    """
+
+    effect: str
+    network: bool = False
+    memory: int = -1
+    why: str = ""
+
+
 class RollbackDone(EventBase, frozen=True, tag="rollback.done"):
     """The workspace equals the boundary's record again; `changed` lists the paths put back."""
 
@@ -313,6 +325,7 @@ Answer: TypeAlias = (
     | ContextStuck
     | BoundaryTaken
     | BoundaryFailed
+    | HostSurveyed
     | RollbackDone
     | RollbackPartial
     | RollbackFailed

@@ -62,6 +62,11 @@ def _everything(path: str) -> bool:
     return True
 
 
+def _nothing(handle: str) -> str:
+    """There is no conversation to look into."""
+    raise ToolFailed("nothing can be recalled here")
+
+
 @dataclass(frozen=True)
 class ToolContext:
     """What a tool may touch while it runs.
@@ -70,7 +75,9 @@ class ToolContext:
     as partial output; `config` is the tool's own keys in the spec; `people` is None without anybody.
     `sees` says whether the envelope lets this call see a path (relative to `workdir`, posix form): a
     tool that walks a tree must leave out what it does not. `call` is the call's name on this machine,
-    the same when it is run again or probed after a crash: a key for whoever must not act twice.
+    the same when it is run again or probed after a crash: a key for whoever must not act twice. `recall`
+    gives the whole text of an item of this conversation by its handle; it reads the disk, and raises
+    `loopspec.errors.NotFound` for a handle that names nothing.
     """
 
     workdir: Path
@@ -79,6 +86,7 @@ class ToolContext:
     people: People | None = None
     call: str = ""
     sees: Callable[[str], bool] = _everything
+    recall: Callable[[str], str] = _nothing
 
 
 ToolRun = Callable[[ToolContext, dict[str, Any]], Awaitable[str]]
@@ -166,6 +174,18 @@ class World(Protocol):
 
     def last_partial(self, effect: str) -> bytes:
         """What an earlier process kept of this effect's stream (empty: nothing)."""
+
+    def partial_of(self, seq: int) -> str:
+        """The text of the reply that broke off in the journal entry `seq`, an `attempt.failed`.
+
+        Reads the disk. Raises `loopspec.errors.NotFound` for any other entry.
+        """
+
+    def recall(self, handle: str) -> str:
+        """The whole text of an item of this session, whatever stands in the view for it.
+
+        Reads the disk. Raises `loopspec.errors.NotFound` for a handle that names nothing.
+        """
 
     def redact(self, text: str) -> str:
         """`text` without the secrets of the environment."""
@@ -263,6 +283,7 @@ class Piece:
     text. `usage` is what the reply consumed (`cost` in nano-USD, None when unknown), told once;
     `finish` is the reason given at the end: `stop`, `tool_calls`, `length`, `content_filter`. A stream
     that ends without one is taken for cut off. `signature` signs the thinking and is sent back.
+    `confidence` is how sure the model is of the reply, in parts per million, where it says so.
     """
 
     text: str = ""
@@ -271,6 +292,7 @@ class Piece:
     call: tuple[int, str, str] | None = None
     usage: TokenUsage | None = None
     finish: str = ""
+    confidence: int = -1
 
 
 @dataclass(frozen=True)
@@ -279,12 +301,15 @@ class ModelFacts:
 
     `window`: the most input tokens, 0 for unknown. `priced`: whether the `cost` of its usage is known
     (a spec with a usd budget is refused otherwise). `key`: the environment variable it needs, empty
-    for none; a run without it is refused before it starts.
+    for none; a run without it is refused before it starts. `prefill`: whether it goes on from an
+    assistant's message at the end of what it is asked, and answers with what follows, so that a reply
+    that broke off need not be made again.
     """
 
     window: int = 0
     priced: bool = False
     key: str = ""
+    prefill: bool = False
 
 
 @dataclass(frozen=True)
@@ -324,6 +349,18 @@ class ModelProvider(Protocol):
         """An async generator of the reply's pieces; raises `ProviderFailed`.
 
         It is closed at any piece (interrupt, deadline) and must then leave nothing open.
+        """
+
+
+class AsksWindow(Protocol):
+    """What a model provider may have besides: the window is asked of a server, not read from a table."""
+
+    def window(self, name: str, params: Mapping[str, Any]) -> int:
+        """The most input tokens the model takes now, 0 if nobody says; for it `facts` need not know.
+
+        Called before a session begins, and when a person chooses the model: it may ask a server, for a
+        few seconds at most. `params` are those of the spec. Raises `loopspec.errors.LoopspecError` if the
+        model cannot be used so.
         """
 
 

@@ -72,7 +72,9 @@ class AddReply(_View, frozen=True, tag="reply"):
 
 
 class AddPartial(_View, frozen=True, tag="partial"):
-    """What this entry's event kept of an unfinished reply, marked as such."""
+    """What was kept of an unfinished reply, marked as such: `text`, else what this entry's event has."""
+
+    text: str = ""
 
 
 class AddResult(_View, frozen=True, tag="result"):
@@ -106,6 +108,25 @@ class Replace(_View, frozen=True, tag="replace"):
 ViewOp: TypeAlias = AddUser | AddText | AddReply | AddPartial | AddResult | AddOwn | Replace
 
 
+class Left(_Part, frozen=True):
+    """A model that is asked no more in this call, or not asked at all, and why.
+
+    `why`: `final` (no attempt could end otherwise), `attempts` (it had them all), `wait` (it asked for a
+    wait of `wait` µs, longer than declared), `waited` (the call has waited as long as declared),
+    `breaker` (it fails again and again; left out until `until`, UTC µs), `window` (no profile of the
+    state fits its window). Of a tier: `tier` (a filter leaves it out, `reason` says which and why) or
+    `escalated` (its reply did not hold, for `reason`). Else `reason` is that of the last failed attempt,
+    `attempts` how many of this call failed; for `breaker` it is how many in a row.
+    """
+
+    use: str
+    why: str
+    reason: str = ""
+    attempts: int = 0
+    wait: int = 0
+    until: int = 0
+
+
 class Record(_Part, frozen=True):
     """What a step did besides the new snapshot."""
 
@@ -115,3 +136,4 @@ class Record(_Part, frozen=True):
     said: tuple[Said, ...] = ()
     marks: tuple[str, ...] = ()
     view: tuple[ViewOp, ...] = ()
+    left: tuple[Left, ...] = ()

@@ -1,7 +1,8 @@
 """Snapshot: where a session stands. A cache of folding the journal, never a second truth.
 
 Rules of this file:
-1. Everything here is small: bodies of messages, arguments and outputs stay in the journal.
+1. Everything here is small: bodies of messages, arguments and outputs stay in the journal. (A message in
+   the inbox and a reply that broke off are here until they are shown or replaced.)
 2. Every field is plain data with a canonical encoding; no floats.
 3. Only `loopspec.machine` makes new snapshots; `journal.fold` applies recorded patches.
 4. A field that has its default value is not written, so such a default is one of `""`, 0, 1, -1,
@@ -71,7 +72,12 @@ class Grant(_Part, frozen=True):
 
 
 class Usage(_Part, frozen=True):
-    """What the session consumed. `cost` is nano-USD; `unpriced` counts replies of unknown price."""
+    """What the session consumed. `cost` is nano-USD; `unpriced` counts replies of unknown price.
+
+    `context` is the size of the next request in tokens: what was reported of the last one, and what came
+    since by estimate. `scale` is what an estimated token is in reported ones, in parts per million (0:
+    nothing was reported yet).
+    """
 
     turns: int = 0
     input_tokens: int = 0
@@ -80,6 +86,7 @@ class Usage(_Part, frozen=True):
     unpriced: int = 0
     calls: int = 0
     context: int = 0
+    scale: int = 0
 
     @property
     def tokens(self) -> int:
@@ -90,7 +97,8 @@ class Usage(_Part, frozen=True):
 class Timer(_Part, frozen=True):
     """A timer: `clock` is `wall` or `awake`, `due` is microseconds of that clock.
 
-    `purpose`: `after` (raise the state's `after` transition), `retry`, `wait` or `budget`.
+    `purpose`: `after` (raise the state's `after` transition), `retry`, `wait`, `budget`, `outbox` (look
+    for the network again) or `expiry` (give up what waits for it).
     """
 
     id: str
@@ -101,12 +109,16 @@ class Timer(_Part, frozen=True):
 
 
 class Pending(_Part, frozen=True):
-    """An effect without an answer. `status` is `open`, `claimed` or `cancelling`."""
+    """An effect without an answer. `status` is `open`, `claimed` or `cancelling`.
+
+    `partial` is what earlier attempts had of the reply that this cancelled one was to bring.
+    """
 
     effect: Effect
     at: int
     status: str = always("open")
     claimed: bool = False
+    partial: str = ""
 
 
 class Activation(_Part, frozen=True):
@@ -118,6 +130,14 @@ class Activation(_Part, frozen=True):
     fallbacks); `failures` counts all that failed. `own`: it is about a person's own call, and leaves
     the model's calls as they stand. `after` is the effect of the attempt that failed last, `continues`
     the journal entry of that failure if the next attempt goes on from its partial text (-1: anew).
+
+    Of a model: `use` is the one asked now, `gone` those that had all their attempts, `waited` how long
+    it waited between attempts (awake µs). `partial` is the text of a reply that broke off, kept until a
+    reply replaces it or it is shown as unfinished; `stale` counts attempts that added nothing to it.
+
+    Of a tiered one: `network` is whether there was one when the host was looked at (1, 0; -1: it was not
+    looked at since a tier was last chosen), `memory` the free bytes then (-1: unknown). `queued` is since
+    when (UTC µs) the work is in the outbox, 0 for not; the phase `outbox` waits there.
     """
 
     kind: str
@@ -130,6 +150,23 @@ class Activation(_Part, frozen=True):
     own: bool = False
     after: str = ""
     continues: int = -1
+    use: str = ""
+    gone: tuple[str, ...] = ()
+    waited: int = 0
+    partial: str = ""
+    stale: int = 0
+    network: int = -1
+    memory: int = -1
+    queued: int = 0
+
+
+class Breaker(_Part, frozen=True):
+    """The circuit breaker of one model: `failures` in a row, the last one's `reason`, and until when
+    (UTC µs) it is open, 0 for closed."""
+
+    failures: int
+    reason: str = ""
+    until: int = 0
 
 
 class Boundary(_Part, frozen=True):
@@ -159,8 +196,14 @@ class Snapshot(_Part, frozen=True):
     when each was entered (UTC µs). `kept_timers` are due times kept over a suspension.
     `compactions` counts since the last reply; `compacted` is the seq of the entry whose step did the
     newest `Replace` of the view (-1: none did). `chosen` is the boundary a person wants back.
-    `models` is what a person chose behind a declared model's name.
+    `breakers` are the models that fail, by what a declaration `use`s.
+    `models` is what a person chose behind a declared model's name; `formerly` what stood there before, as
+    long as the view has not been made to fit the new one.
+    Of the present input (see `machine.pressing`): `presses` counts pressures, `pressed` is the smallest
+    window that pressed, `overflows` counts refusals for length, `squeezed` compactions that answered.
+    `unsqueezed` counts compactions in a row that came to nothing.
     `stuck` says why nothing can move (empty: it can). `spent` names the exhausted budget.
+    `privacy` is the highest class that a state has brought into the conversation (empty: public).
     """
 
     session: str
@@ -172,6 +215,7 @@ class Snapshot(_Part, frozen=True):
     inputs: str = always("{}")
     workdir: str = ""
     windows: dict[str, int] = {}
+    privacy: str = ""
     configuration: tuple[str, ...] = ()
     history: dict[str, tuple[str, ...]] = {}
     entered: dict[str, int] = {}
@@ -189,8 +233,15 @@ class Snapshot(_Part, frozen=True):
     marks: dict[str, int] = {}
     chosen: str = ""
     models: dict[str, str] = {}
+    breakers: dict[str, Breaker] = {}
     compactions: int = 0
     compacted: int = -1
+    presses: int = 0
+    pressed: int = 0
+    overflows: int = 0
+    squeezed: int = 0
+    unsqueezed: int = 0
+    formerly: dict[str, str] = {}
     spent: str = ""
     stuck: str = ""
 

@@ -102,9 +102,18 @@ LAZY = {
     "drivers/choosing.py": {"loopspec.performers.model"},
     "drivers/conforming.py": {"jsonschema", "jsonschema.exceptions", "jsonschema.validators"},
     "drivers/schemas.py": {"jsonschema", "jsonschema.validators", "referencing"},
+    "drivers/fitting.py": {
+        *("loopspec.performers.model", "loopspec.performers.model_request"),
+        "loopspec.performers.windows",
+    },
     "drivers/launch.py": {"loopspec.performers.model"},
     "drivers/world.py": {"loopspec.performers.asking"},
     "performers/builtin.py": {"loopspec.tools.catalog"},
+    "performers/reply_faults.py": {
+        *("jsonschema", "jsonschema.exceptions", "referencing", "referencing.exceptions"),
+    },
+    "spec/tiers.py": {"jsonschema", "jsonschema.exceptions"},
+    "performers/local/http.py": {"ssl"},
     "performers/scripted.py": {"loopspec.spec.source"},
     "spec/validate.py": {
         *("jsonschema", "jsonschema.exceptions", "referencing", "referencing.exceptions"),

@@ -81,7 +81,7 @@ class Loop:
         if not where.is_dir():
             raise UsageError(f"the work directory {where} is no directory")
         machine = guided(machine, where, redactor().text)
-        windows = launch.preflight(machine)
+        windows = launch.preflight(machine, given, str(where))
         started = launch.started(machine, self.registry, given, where, windows, __version__)
         key = launch.check_id(id) if id is not None else launch.new_id(machine)
 

@@ -16,6 +16,7 @@ from loopspec.events import BY_NAME
 from loopspec.machine.chart import matches
 from loopspec.machine.guards import read_by
 from loopspec.machine.model import Budgets, State, Transition
+from loopspec.machine.routes import NOTICES
 from loopspec.spec.diagnose import Diagnostics, listing, quote
 from loopspec.spec.parse import Draft
 from loopspec.spec.routes import INSTEAD, required_endings
@@ -25,6 +26,7 @@ _AT_ONCE: Final = frozenset(
     {"model.failed", "model.overflowed", "context.pressed", "context.stuck", "budget.exhausted"}
     | {"gate.allowed", "gate.asked", "gate.denied", "tools.settled", "boundary.failed"}
     | {"rollback.done", "rollback.partial", "rollback.failed", "effect.failed"}
+    | NOTICES
 )
 _SHRINKS: Final = "context.compacted"
 """Compaction makes the view smaller or gets stuck, so it cannot go round for ever."""
@@ -175,7 +177,8 @@ def _spends_nothing(found: Diagnostics, flow: Flow, endings: dict[str, tuple[str
             return True
         if way.transition.on[0].startswith("done.state."):
             return flow.machine.states[way.start].type == "final"
-        names = [e for e in endings[way.start] if any(matches(d, e) for d in way.transition.on)]
+        comes = (*endings[way.start], *_told(flow, way.start))
+        names = [e for e in comes if any(matches(d, e) for d in way.transition.on)]
         names = [e for e in names if not flow.taken_before(way.start, way.transition, e)]
         timed = any(d.startswith("after.") for d in way.transition.on)
         costs = [_spends(e) for e in names] + ([{"elapsed"}] if timed else [])
@@ -300,7 +303,7 @@ def _never_taken(
     """Report routes of endings that no state here can end with, and those others take before."""
     kinds = draft.job.kinds.values()
     scoped = {name for kind in kinds for name in kind.endings}
-    scoped |= {"context.pressed", "boundary.failed"}
+    scoped |= {"context.pressed", "boundary.failed", *NOTICES}
     if flow.machine.budgets == Budgets():
         scoped.add("budget.exhausted")
     universe = [name for name in BY_NAME if name not in INSTEAD]
@@ -329,7 +332,13 @@ def _routes(transition: Transition) -> bool:
 def _also(draft: Draft, flow: Flow, leaf: str) -> set[str]:
     """What a leaf's work can end with besides: by a person's answer, after a crash."""
     kind = flow.machine.kind_of(leaf)
-    return {*kind.endings, "effect.lost"} if kind is not None else set()
+    return {*kind.endings, "effect.lost", *_told(flow, leaf)} if kind is not None else set()
+
+
+def _told(flow: Flow, leaf: str) -> frozenset[str]:
+    """The notices that a leaf may be told while it works."""
+    kind = flow.machine.kind_of(leaf)
+    return NOTICES if kind is not None and kind.effect == "call_model" else frozenset()
 
 
 def _dead(

@@ -15,6 +15,7 @@ from loopspec.check.accept import apply_accepts, check_accepts
 from loopspec.check.care import check_care
 from loopspec.check.flow import Flow, sound
 from loopspec.check.reach import check_reach
+from loopspec.check.retrying import check_retrying
 from loopspec.check.secrets import Secrets
 from loopspec.check.unused import check_shadowed, check_unused
 from loopspec.machine.model import Kind
@@ -69,6 +70,7 @@ def _whole(found: Diagnostics, draft: Draft) -> None:
     check_care(found, draft, flow)
     if not any(d.code.startswith(_MISSPELT) for d in found.sorted()):
         check_unused(found, draft)
+        check_retrying(found, draft)
 
 
 _HARMLESS: Final = frozenset(

@@ -11,6 +11,7 @@ from loopspec.machine.globs import matches_text
 from loopspec.machine.guards import read_by
 from loopspec.machine.model import Action, Machine
 from loopspec.machine.named import models_of, templates_of
+from loopspec.machine.routes import NOTICES
 from loopspec.machine.texts import reads_of
 from loopspec.spec.diagnose import Diagnostics, Located, quote
 from loopspec.spec.parse import Draft
@@ -26,7 +27,7 @@ def check_unused(found: Diagnostics, draft: Draft) -> None:
     for name, model in machine.models.items():
         if name not in models:
             _say(found, model.place, f"the model {quote(name)} is never called")
-    prompts = {s.prompt for s in states}
+    prompts = {s.prompt for s in states} | {p.prompt for s in states for p in s.smaller}
     for name, place in machine.prompt_places.items():
         if name not in prompts:
             _say(found, place, f"the prompt {quote(name)} is never used")
@@ -117,7 +118,7 @@ def check_shadowed(found: Diagnostics, draft: Draft) -> None:
 
 def _takes_all(earlier: Entry, later: str) -> bool:
     if earlier.key == "*":
-        return True
+        return later not in NOTICES
     return earlier.key.endswith(".*") and covers(earlier.key, later.removesuffix("*") or "*")
 
 

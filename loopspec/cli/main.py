@@ -22,6 +22,8 @@ COMMANDS: Final = {
     "sessions": ("loopspec.cli.looking", "sessions"),
     "explain": ("loopspec.cli.looking", "explain"),
     "timeline": ("loopspec.cli.looking", "timeline"),
+    "context": ("loopspec.cli.contexting", "context"),
+    "outbox": ("loopspec.cli.outboxing", "outbox"),
     "stats": ("loopspec.cli.counting", "stats"),
     "replay": ("loopspec.cli.proving", "replay"),
     "verify": ("loopspec.cli.proving", "verify"),

@@ -152,7 +152,7 @@ def start(
     events = _said(_with_schema(text, wanted))
     where = _workdir(workdir)
     machine = guided(machine, where, redactor().text)
-    windows = launch.preflight(machine)
+    windows = launch.preflight(machine, inputs, str(where))
     started = launch.started(machine, registry, inputs, where, windows, __version__)
     opened = open_store(store)
     from loopspec.drivers.session import Session

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from loopspec.drivers import launch
+from loopspec.drivers import fitting, launch
 from loopspec.drivers.session import Session
 from loopspec.errors import UsageError
 from loopspec.events import ModelChosen
@@ -30,21 +30,22 @@ def chosen(session: Session, decl: ModelDecl, use: str, folder: Path) -> ModelCh
     from loopspec.performers.model import priced
 
     again = use == DECLARED
-    wanted = decl if again else msgspec.structs.replace(decl, use=use, fallbacks=(), window=0)
+    other = msgspec.structs.replace(decl, use=use, fallbacks=(), tiers=(), window=0)
+    wanted = decl if again else other
     only = msgspec.structs.replace(session.machine, models={decl.name: wanted})
     if not again:
         only = launch.anchored(only, folder)
         wanted = only.models[decl.name]
     if "/" not in wanted.use and not again:
         raise NotChosen(f"`{use}` names no provider", remedy="Write it as PROVIDER/MODEL")
-    windows = launch.preflight(only)
+    windows = launch.preflight(only, session.snapshot.inputs, session.snapshot.workdir)
     if decl.name not in windows:
         raise NotChosen(f"no state of the loop uses `{decl.name}`, so nothing would change")
     event = ModelChosen(
         model=decl.name,
         use="" if again else wanted.use,
         window=windows[decl.name],
-        priced=priced(wanted.use),
+        priced=all(priced(name) for name in fitting.uses_of(wanted)),
     )
     if why := refusal(session.machine, session.snapshot, event):
         raise NotChosen(f"the model was not chosen: {why}")

@@ -1,6 +1,6 @@
 """Crew: which performer does which effect."""
 
-from loopspec.effects import Effect, TakeBoundary
+from loopspec.effects import Effect, SurveyHost, TakeBoundary
 from loopspec.errors import LoopspecError
 from loopspec.hooks import Performer
 from loopspec.machine.model import Machine
@@ -8,6 +8,7 @@ from loopspec.registry import Registry
 from loopspec.registry_checks import check_methods
 
 BOUNDARIES = "workspace"
+HOST = "host"
 
 
 class Crew:
@@ -20,10 +21,12 @@ class Crew:
         self._made: dict[str, Performer] = {}
 
     def name(self, effect: Effect) -> str:
-        """The name of the performer of an effect: its state's kind says it; taking a boundary is
-        asked for by states of another kind."""
+        """The name of the performer of an effect: its state's kind says it; taking a boundary and looking
+        at the host are asked for by states of another kind."""
         if isinstance(effect, TakeBoundary):
             return BOUNDARIES
+        if isinstance(effect, SurveyHost):
+            return HOST
         kind = self._machine.kind_of(effect.state)
         return kind.performer if kind is not None else ""
 

@@ -1,6 +1,7 @@
 """Ending: an event loop that ends although something in it will not."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
@@ -8,6 +9,12 @@ T = TypeVar("T")
 
 GRACE: Final = 3.0
 """Seconds that work which was cancelled may take to end once the run is over."""
+
+
+async def _close_generators(loop: asyncio.AbstractEventLoop) -> None:
+    """Close what libraries have left half read; one that will not close is left."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(loop.shutdown_asyncgens(), GRACE)
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
@@ -26,6 +33,7 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
                 task.cancel()
             if left:
                 loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
+            loop.run_until_complete(_close_generators(loop))
         return result, any(not task.done() for task in left)
     finally:
         if not any(not task.done() for task in asyncio.all_tasks(loop)):

@@ -23,7 +23,7 @@ from loopspec.drivers.session import prepared
 from loopspec.drivers.verifying import each, load_machine, walk
 from loopspec.drivers.view import View
 from loopspec.drivers.world import SystemClock
-from loopspec.effects import CallModel, Cancel, Effect
+from loopspec.effects import CallModel, Cancel, CompactContext, Effect
 from loopspec.errors import Conflict, Damaged, LoopspecError, UsageError
 from loopspec.events import Kept, SessionStarted, Stamped
 from loopspec.journal.entry import GENESIS, Entry
@@ -31,7 +31,7 @@ from loopspec.journal.fold import empty
 from loopspec.machine.dispatch import finished
 from loopspec.machine.model import Machine
 from loopspec.machine.step import Step, step
-from loopspec.snapshot import Pending, Snapshot
+from loopspec.snapshot import Snapshot
 from loopspec.stores.base import Append, Store
 
 ON_ITS_WAY: Final = ("allowed", "granted", "running", "lost")
@@ -186,18 +186,26 @@ def _agree(entry: Entry, was: Snapshot, made: Step, session: str, name: str) -> 
 def _bare(snapshot: Snapshot, old: str, new: str) -> Snapshot:
     """A snapshot but for what follows from the session's name."""
     pending = {
-        _id(key, old, new): Pending(_effect(p.effect, old, new), p.at, p.status, p.claimed)
+        _id(key, old, new): msgspec.structs.replace(p, effect=_effect(p.effect, old, new))
         for key, p in snapshot.pending.items()
     }
     usage = msgspec.structs.replace(snapshot.usage, context=0)
-    return msgspec.structs.replace(snapshot, session=new, pending=pending, usage=usage)
+    doing = {
+        path: msgspec.structs.replace(act, after=_id(act.after, old, new))
+        for path, act in snapshot.activations.items()
+    }
+    return msgspec.structs.replace(
+        snapshot, session=new, pending=pending, usage=usage, activations=doing
+    )
 
 
 def _effect(effect: Effect, old: str, new: str) -> Effect:
     """An effect under the new name, without the digest of a text that may hold the name."""
     made = msgspec.structs.replace(effect, id=_id(effect.id, old, new))
     if isinstance(made, CallModel):
-        return msgspec.structs.replace(made, system="")
+        return msgspec.structs.replace(made, system="", after=_id(made.after, old, new))
+    if isinstance(made, CompactContext):
+        return msgspec.structs.replace(made, system="", target=0, context=0)
     if isinstance(made, Cancel):
         return msgspec.structs.replace(made, target=_id(made.target, old, new))
     return made

@@ -25,6 +25,8 @@ from loopspec.spec.helpwords import sample
 
 OWN: Final = ("empty", "chat")
 """Specs that are composed here; a shipped loop of that name comes first, unless tools are named."""
+_MAIN: Final = r"^(  main:\n    use: |  main:\n    tiers:\n(?:      .*\n)*?        use: )\S+"
+"""What the model `main` uses in a shipped loop; of tiers the first that is a model and no rules."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _PLUGIN: Final[Mapping[str, str]] = {
     "pyproject.toml": "pyproject.toml",
@@ -140,7 +142,7 @@ def _copied(path: Path, wish: Wish) -> str:
     text = re.sub(r"^name: .*$", f"name: {wish.name}", text, count=1, flags=re.MULTILINE)
     text = re.sub(r"^version: .*$", "version: 0.1.0", text, count=1, flags=re.MULTILINE)
     if wish.model:
-        used, main = json.dumps(wish.model), re.compile(r"^(  main:\n    use: ).*$", re.MULTILINE)
+        used, main = json.dumps(wish.model), re.compile(_MAIN, re.MULTILINE)
         text = main.sub(lambda found: found[1] + used, text, count=1)
     return text
 

@@ -30,6 +30,7 @@ _PLAIN: Final = {
     "approval": Exit.AWAITING_APPROVAL,
     "interrupted": Exit.INTERRUPTED,
     "suspended": Exit.SUSPENDED,
+    "outbox": Exit.SUSPENDED,
     "input": Exit.OK,
     "idle": Exit.OK,
 }
@@ -69,6 +70,9 @@ def words_of(machine: Machine, snapshot: Snapshot, rest: Rest) -> str:
             return f"stuck; look with: loopspec explain {session}"
         case "approval":
             return f"waits for approval; answer with: loopspec resume {session}"
+        case "outbox":
+            again = f"loopspec resume {session}, or all that waits with: loopspec outbox run"
+            return f"waits for the network, to ask {rest.detail}; go on with: {again}"
         case "interrupted" | "suspended":
             return f"{rest.reason}; go on with: loopspec resume {session}"
         case _:

@@ -42,7 +42,7 @@ def first_events(
     rest = resting(machine, snapshot)
     out: list[tuple[Kept, str]] = [(event, "person") for event in more]
     moved = bool(more) and "budget.extended" in routable(machine, snapshot)
-    if rest is not None and rest.reason == "suspended":
+    if rest is not None and rest.reason in ("suspended", "outbox"):
         out.append((HostWoke(gap=max(0, session.clock.now() - snapshot.at)), "host"))
     elif (
         rest is not None

@@ -256,13 +256,12 @@ def looked_at(
             right = right and (entry.hash, entry.snapshot) == (head.hash, digest(head.snapshot))
         if found is None and not right:
             found = Damaged("this does not hold", place=place, remedy=remedy(session))
+            doubt(found)  # at once: who looks at a part of it never comes to the end
         prev, last = entry.hash, seq
         yield entry
     if found is None and head is not None and last < head.seq:
         place = f"session {session}, entry {last + 1}"
-        found = Damaged("the tail was cut here", place=place, remedy=remedy(session))
-    if found is not None:
-        doubt(found)
+        doubt(Damaged("the tail was cut here", place=place, remedy=remedy(session)))
 
 
 def _listed(store: Store, snapshot: Snapshot) -> None:

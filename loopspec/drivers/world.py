@@ -5,19 +5,33 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from loopspec.context.transcript import Item
+from loopspec.drivers.recalling import partial_of, recall
 from loopspec.drivers.session import Session
 from loopspec.drivers.shown import Shown
 from loopspec.effects import Effect
 from loopspec.errors import NotFound
-from loopspec.events import EffectAnswered, EffectCancelled, EffectFailed, Kept, Live, TokenUsage
+from loopspec.events import (
+    ContextCompacted,
+    ContextStuck,
+    EffectAnswered,
+    EffectCancelled,
+    EffectFailed,
+    Kept,
+    Live,
+    TokenUsage,
+)
 from loopspec.governance.redact import Redactor
 from loopspec.hooks import People, Reply, Tool
 from loopspec.machine.model import Machine
 from loopspec.snapshot import Call, Snapshot
+
+_BILLED: Final = (EffectAnswered, EffectFailed, EffectCancelled, ContextCompacted, ContextStuck)
+"""What may end an effect whose performer asks models; a model's own answer has its usage already."""
 
 
 class SystemClock:
@@ -130,9 +144,17 @@ class LocalWorld:
     def billed(self, answer: Kept) -> Kept:
         """The answer of an effect with what asking models for it has consumed; nobody can forget it."""
         used = self._consumed.pop(getattr(answer, "effect", ""), None)
-        if used and isinstance(answer, EffectAnswered | EffectFailed | EffectCancelled):
+        if used and isinstance(answer, _BILLED):
             return msgspec.structs.replace(answer, usage=answer.usage.plus(used))
         return answer
+
+    def partial_of(self, seq: int) -> str:
+        """The text of a reply that broke off (see `loopspec.hooks.World.partial_of`)."""
+        return partial_of(self.session.store, self.session.id, self.snapshot.seq, seq)
+
+    def recall(self, handle: str) -> str:
+        """The original of an item (see `loopspec.hooks.World.recall`)."""
+        return recall(self.session.store, self.session.id, self.snapshot.seq, handle)
 
     def redact(self, text: str) -> str:
         """The text without secrets."""

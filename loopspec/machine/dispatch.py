@@ -7,11 +7,13 @@ Rules of this file:
 3. Leaving a state cancels what it started; entering one arms its timers and its kind.
 """
 
+from typing import Final
+
 import msgspec
 
-from loopspec.effects import Cancel, RunTool
+from loopspec.effects import CallModel, Cancel, RunTool
 from loopspec.events import ErrorExecution, Raised, UserCalled, UserMessage
-from loopspec.machine import ledger
+from loopspec.machine import ledger, outbox, tiering
 from loopspec.machine.chart import Chart, Illegal, Move, Overrun
 from loopspec.machine.draft import Draft, Queued, effect_order
 from loopspec.machine.guards import GuardError, Guards, saw
@@ -19,10 +21,12 @@ from loopspec.machine.memo import Memo
 from loopspec.machine.model import Action, Machine, State, Transition
 from loopspec.machine.texts import TextError, render
 from loopspec.machine.values import Typed, Values
-from loopspec.record import AddText, AddUser, Said, Seen, Taken
+from loopspec.record import AddPartial, AddText, AddUser, Said, Seen, Taken
 from loopspec.snapshot import Activation, Pending, Snapshot, Timer, Waiting
 
 SHORT = 2_000
+KEPT: Final = ("after", "wait", "retry", "expiry")
+"""Purposes of timers whose due times hold over a suspension."""
 
 
 class Engine:
@@ -258,8 +262,9 @@ def _leave(draft: Draft, state: State, parked: bool) -> None:
     if own := [t for t in draft.timers.values() if t.state == path]:
         draft.timers = {key: t for key, t in draft.timers.items() if t.state != path}
         if parked:
-            kept = {t.id: t.due for t in own if t.purpose in ("after", "wait", "retry")}
+            kept = {t.id: t.due for t in own if t.purpose in KEPT}
             draft.kept_timers = {**draft.kept_timers, **kept}
+    partial = act.partial if (act := draft.activations.get(path)) is not None else ""
     started = [
         (key, pending)
         for key, pending in draft.pending.items()
@@ -274,9 +279,13 @@ def _leave(draft: Draft, state: State, parked: bool) -> None:
             ):
                 ledger.unrun(draft, call)
             continue
-        cancelling = Pending(pending.effect, pending.at, "cancelling", pending.claimed)
+        # What the reply had before goes with the attempt that is stopped: that may bring more of it.
+        had, partial = (partial, "") if isinstance(pending.effect, CallModel) else ("", partial)
+        cancelling = Pending(pending.effect, pending.at, "cancelling", pending.claimed, had)
         draft.own_pending()[key] = cancelling
         draft.effects.append(Cancel(id=draft.next_id(), state=path, target=key))
+    if partial.strip():
+        draft.show_text(AddPartial(text=partial), partial)
     if path in draft.activations:
         del draft.own_activations()[path]
     draft.own_entered().pop(path, None)
@@ -285,6 +294,7 @@ def _leave(draft: Draft, state: State, parked: bool) -> None:
 def _enter(draft: Draft, state: State) -> None:
     """Arm the state's timers and prepare its kind."""
     draft.own_entered()[state.path] = draft.at
+    tiering.entered(draft, state)
     for key in state.after:
         after = draft.machine.timers[key]
         now = draft.at if after.clock == "wall" else draft.awake
@@ -300,6 +310,7 @@ def _enter(draft: Draft, state: State) -> None:
                 Timer(id=retry, state=state.path, clock="awake", due=due, purpose="retry")
             )
         draft.own_activations()[state.path] = made
+        outbox.resumed(draft, state)
 
 
 def finished(machine: Machine, snapshot: Snapshot) -> bool:

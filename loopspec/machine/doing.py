@@ -16,6 +16,7 @@ from loopspec.effects import (
     Perform,
     RestoreBoundary,
     RunTool,
+    SurveyHost,
     TakeBoundary,
 )
 from loopspec.events import (
@@ -29,6 +30,7 @@ from loopspec.events import (
     EffectFailed,
     EffectLost,
     GateDecided,
+    HostSurveyed,
     Kept,
     ModelOverflowed,
     ModelReplied,
@@ -46,6 +48,7 @@ ANSWERS: Final[dict[type, tuple[type, ...]]] = {
     RunTool: (ToolAnswered,),
     CompactContext: (ContextCompacted, ContextStuck),
     TakeBoundary: (BoundaryTaken, BoundaryFailed),
+    SurveyHost: (HostSurveyed,),
     RestoreBoundary: (RollbackDone, RollbackPartial, RollbackFailed),
     Perform: (EffectAnswered,),
 }
@@ -65,7 +68,7 @@ def misfit(effect: Effect, event: Kept) -> str:
     return ""
 
 
-def activation(draft: Draft, path: str, **changes: str | int | bool) -> None:
+def activation(draft: Draft, path: str, **changes: str | int | bool | tuple[str, ...]) -> None:
     """Change what is known about an active state's kind (nothing, if the state was left)."""
     old = draft.activations.get(path)
     if old is not None:

@@ -15,9 +15,9 @@ import msgspec
 from loopspec.effects import Effect
 from loopspec.events import Event, Kept, SessionStarted
 from loopspec.machine.model import Field, Machine
-from loopspec.record import Record, Said, Seen, Taken, ViewOp
+from loopspec.record import Left, Record, Said, Seen, Taken, ViewOp
 from loopspec.snapshot import Activation, Call, Pending, Snapshot, Timer, Usage
-from loopspec.tokens import estimate
+from loopspec.tokens import estimate, scaled
 
 ZERO: Final = {"string": '""', "int": "0", "bool": "false", "number": "0.0", "json": "null"}
 """What a var without a default begins with, as JSON text."""
@@ -58,6 +58,8 @@ class Draft:
         *("machine", "event", "old", "seq", "at", "awake", "configuration", "history", "entered"),
         *("vars", "usage", "extended", "activations", "pending", "timers", "kept_timers", "calls"),
         *("grants", "inbox", "boundaries", "marks", "chosen", "models", "compactions", "compacted"),
+        *("breakers", "left", "privacy"),
+        *("presses", "pressed", "overflows", "squeezed", "unsqueezed", "formerly"),
         *("spent", "stuck", "fixed", "queue", "effects", "blobs", "taken", "guards", "raised", "said"),
         *("marked", "view", "moved", "offered", "_n"),
     )
@@ -89,8 +91,16 @@ class Draft:
         self.marks = old.marks
         self.chosen = old.chosen
         self.models = old.models
+        self.breakers = old.breakers
+        self.privacy = old.privacy
         self.compactions = old.compactions
         self.compacted = old.compacted
+        self.presses = old.presses
+        self.pressed = old.pressed
+        self.overflows = old.overflows
+        self.squeezed = old.squeezed
+        self.unsqueezed = old.unsqueezed
+        self.formerly = old.formerly
         self.spent = old.spent
         self.stuck = old.stuck
         self.fixed: dict[str, Any] = {}
@@ -103,6 +113,7 @@ class Draft:
         self.said: list[Said] = []
         self.marked: list[str] = []
         self.view: list[ViewOp] = []
+        self.left: list[Left] = []
         self.moved = False
         self.offered: set[int] = set()  # inbox messages that were put before a state already
         self._n = 0
@@ -144,11 +155,12 @@ class Draft:
         self.add_context(tokens)
 
     def add_context(self, tokens: int) -> None:
-        """Count tokens of the next request."""
+        """Count tokens of the next request, estimated ones by what they were found to be worth."""
         if not tokens:
             return
         usage = self.usage
-        self.usage = msgspec.structs.replace(usage, context=usage.context + tokens)
+        more = scaled(tokens, usage.scale)
+        self.usage = msgspec.structs.replace(usage, context=usage.context + more)
 
     def show_text(self, op: ViewOp, text: str) -> None:
         """Change the view by a text whose tokens are estimated here."""
@@ -238,8 +250,16 @@ class Draft:
             marks=self.marks,
             chosen=self.chosen,
             models=self.models,
+            breakers=self.breakers,
+            privacy=self.privacy,
             compactions=self.compactions,
             compacted=self.compacted,
+            presses=self.presses,
+            pressed=self.pressed,
+            overflows=self.overflows,
+            squeezed=self.squeezed,
+            unsqueezed=self.unsqueezed,
+            formerly=self.formerly,
             spent=self.spent,
             stuck=self.stuck,
             **self.fixed,
@@ -254,6 +274,7 @@ class Draft:
             said=tuple(self.said),
             marks=tuple(self.marked),
             view=tuple(self.view),
+            left=tuple(self.left),
         )
 
 

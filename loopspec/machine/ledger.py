@@ -137,6 +137,22 @@ def merged(first: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*first, *more)))[-MAX_REMAINING:]
 
 
+def rolled_back(draft: Draft, boundary: str) -> None:
+    """Boundaries after the one that was restored describe work that is gone.
+
+    Their acts that cannot be undone are still in the world: an earlier rollback must name them too.
+    """
+    ids = [b.id for b in draft.boundaries]
+    if boundary in ids:
+        *before, restored = draft.boundaries[: ids.index(boundary) + 1]
+        remaining = restored.remaining
+        for gone in draft.boundaries[len(before) + 1 :]:
+            remaining = merged(remaining, gone.remaining)
+        restored = msgspec.structs.replace(restored, remaining=remaining)
+        draft.boundaries = (*before, restored)
+    draft.chosen = ""
+
+
 def decide(draft: Draft, event: GateDecided, about: tuple[str, ...]) -> None:
     """Take the gate's answers about the calls it was asked about; one that it did not answer, or
     answered oddly, is denied."""

@@ -6,12 +6,16 @@ Rules of this file:
 3. Each thing a message may have to point at carries its `Place` in the YAML.
 """
 
+import json
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from loopspec.codec import digest, encode
+from loopspec.codec import canonical_json, digest, encode
+from loopspec.machine.rules import ContextRules as ContextRules
+from loopspec.machine.rules import ContextWeights as ContextWeights
+from loopspec.tokens import estimate
 
 FORMAT: Final = 1
 SEMANTICS: Final = 4
@@ -36,12 +40,13 @@ class Field(_Part, frozen=True):
     """A declared input or var.
 
     `type` is `string`, `int`, `bool`, `number` or `json`; `default` is JSON text, None when a value
-    must be given.
+    must be given. `privacy` is the class of an input (empty: public), see `machine.tiering`.
     """
 
     type: str
     default: str | None = None
     description: str = ""
+    privacy: str = ""
     place: Place = Place()
 
 
@@ -76,12 +81,23 @@ class Transition(_Part, frozen=True):
     place: Place = Place()
 
 
+class Profile(_Part, frozen=True):
+    """A way to ask a state's model: the name of its prompt (empty: none) and the tools it offers (None:
+    all of the machine's)."""
+
+    name: str
+    prompt: str = ""
+    tools: tuple[str, ...] | None = None
+
+
 class State(_Part, frozen=True):
     """One state. `type` is `atomic`, `compound`, `parallel`, `history` or `final`.
 
     `config` is the kind's configuration as JSON text. `after` names the timers armed on entry.
     `default` is a history state's default target. `outcome` (`done` or `failed`) says what resting
-    in a final state, or in one without a kind, means for whoever started the run.
+    in a final state, or in one without a kind, means for whoever started the run. `smaller` are the
+    profiles for windows that the prompt and all tools do not fit, in the order they are tried. Once the
+    state was entered, the conversation is of the class `privacy` (empty: public).
     """
 
     path: str
@@ -100,6 +116,8 @@ class State(_Part, frozen=True):
     transitions: tuple[int, ...] = ()
     after: tuple[str, ...] = ()
     outcome: str = "done"
+    smaller: tuple[Profile, ...] = ()
+    privacy: str = ""
     place: Place = Place()
 
 
@@ -146,11 +164,40 @@ class Kind(_Part, frozen=True):
     doc: str = ""
 
 
+class Tier(_Part, frozen=True):
+    """One of the models behind a tiered declaration; see `machine.tiering`.
+
+    `privacy` is the highest class it may see. `network`: it cannot be asked without one. `memory` is in
+    bytes that must be free, `latency` in microseconds that must be left of the elapsed budget (0 each:
+    asks for nothing). `tools`: it can propose calls. `window` in tokens (0: ask the tables). `params` is
+    JSON text that goes over those of the declaration; a tier of rules holds its rules there.
+    """
+
+    name: str
+    use: str
+    privacy: str = "public"
+    network: bool = True
+    memory: int = 0
+    latency: int = 0
+    tools: bool = True
+    window: int = 0
+    params: str = "{}"
+    place: Place = Place()
+
+
 class ModelDecl(_Part, frozen=True):
     """A declared model. Times in microseconds, `window` in tokens (0: ask the provider's tables).
 
+    A Retry-After over `longest` is not waited for; all waits of one call together take `budget` at
+    most. After `breaker` failed attempts in a row (0: never) a model is left out for `cooldown`.
     `params` is JSON text passed to the provider (temperature, max_tokens…). `cache` is how long a
     reply may be replayed from the response cache, 0 for never.
+
+    With `tiers`, `use` is empty. `escalate` are the reasons to go on to the next tier; after `failures`
+    failed attempts, too (0: never). A reply does not hold that does not fit `reply_schema` (JSON Schema
+    text, empty: any), or whose confidence is below `confidence` (parts per million). `privacy` is the
+    least class of what it is asked. Work that waits for the network is given up after `expires` (0: it
+    does not wait), and looks for it every `poll`.
     """
 
     name: str
@@ -163,11 +210,28 @@ class ModelDecl(_Part, frozen=True):
     attempts: int = 5
     base: int = 1_000_000
     cap: int = 60_000_000
+    longest: int = 300_000_000
+    budget: int = 600_000_000
+    breaker: int = 5
+    cooldown: int = 300_000_000
     window: int = 0
     params: str = "{}"
     unpriced: str = "refuse"
     cache: int = 0
+    tiers: tuple[Tier, ...] = ()
+    escalate: tuple[str, ...] = ()
+    failures: int = 0
+    reply_schema: str = ""
+    confidence: int = 0
+    privacy: str = ""
+    expires: int = 0
+    poll: int = 30_000_000
     place: Place = Place()
+
+    @property
+    def shown(self) -> str:
+        """What people are told of it: the model, or the names of its tiers."""
+        return self.use or ", then ".join(tier.name for tier in self.tiers)
 
 
 class ToolDecl(_Part, frozen=True):
@@ -233,15 +297,6 @@ class Budgets(_Part, frozen=True):
     elapsed: int | None = None
 
 
-class ContextRules(_Part, frozen=True):
-    """When and how far the view is compacted; shares in parts per million of the window."""
-
-    compact_at: int = 800_000
-    target: int = 400_000
-    pin: tuple[str, ...] = ("task", "constraints", "approvals", "open_calls")
-    window: int = 0
-
-
 def _where(place: Place) -> tuple[int, int]:
     """Sorts by place."""
     return place.line, place.col
@@ -304,6 +359,11 @@ class Machine(_Part, frozen=True, dict=True):
         return {path: frozenset(self.ancestry(path)) for path in self.states}
 
     @cached_property
+    def tool_tokens(self) -> dict[str, int]:
+        """What each tool's schema takes of a window, by estimate."""
+        return {name: estimate(canonical_json(self.tool_schema(name))) for name in self.tools}
+
+    @cached_property
     def resting(self) -> dict[str, str]:
         """The states in which a run may rest, and why it may."""
         kinds = {path: self.kind_of(path) for path in self.states}
@@ -313,6 +373,13 @@ class Machine(_Part, frozen=True, dict=True):
     def where(self) -> tuple[str, ...]:
         """The place of each transition in words, by its id."""
         return tuple(str(transition.place) for transition in self.transitions)
+
+    def tool_schema(self, name: str) -> dict[str, Any]:
+        """A declared tool as an OpenAI function tool."""
+        tool = self.tools[name]
+        parameters = json.loads(tool.parameters)
+        told = {"name": name, "description": tool.description, "parameters": parameters}
+        return {"type": "function", "function": told}
 
     def kind_of(self, path: str) -> Kind | None:
         """The kind of the state at `path`, None for a plain state."""

@@ -8,7 +8,7 @@ Rules of this file:
 3. An answer to cancelled work is kept as an honest result but does not move the machine.
 """
 
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 
@@ -21,6 +21,7 @@ from loopspec.effects import (
     Perform,
     RestoreBoundary,
     RunTool,
+    SurveyHost,
     TakeBoundary,
 )
 from loopspec.events import (
@@ -39,6 +40,7 @@ from loopspec.events import (
     EffectFailed,
     EffectLost,
     GateDecided,
+    HostSurveyed,
     HostSuspended,
     HostWoke,
     Kept,
@@ -60,15 +62,21 @@ from loopspec.events import (
     UserWithdrew,
     name_of,
 )
-from loopspec.machine import approving, ledger
+from loopspec.machine import approving, breaking, ledger, outbox, pressing, tiering
 from loopspec.machine.doing import activation, misfit
 from loopspec.machine.draft import ELAPSED, Draft, begin
-from loopspec.machine.modelling import retry_or_fail
+from loopspec.machine.modelling import OURS, retry_or_fail
 from loopspec.machine.spending import spend
 from loopspec.machine.work import timer_fired
 from loopspec.record import AddPartial, Replace
 from loopspec.snapshot import Boundary, Pending, Timer
 from loopspec.tokens import estimate
+
+_BILLED: Final = (
+    *(AttemptFailed, EffectAnswered, EffectCancelled, EffectFailed),
+    *(ContextCompacted, ContextStuck),
+)
+"""Answers whose usage counts as it is; a reply counts a turn, too: see `_replied`."""
 
 
 def reduce(draft: Draft, event: Kept, by: str) -> None:
@@ -88,6 +96,7 @@ def reduce(draft: Draft, event: Kept, by: str) -> None:
             | ContextStuck()
             | BoundaryTaken()
             | BoundaryFailed()
+            | HostSurveyed()
             | RollbackDone()
             | RollbackPartial()
             | RollbackFailed()
@@ -98,23 +107,22 @@ def reduce(draft: Draft, event: Kept, by: str) -> None:
             if fault := misfit(pending.effect, event):
                 used = getattr(event, "usage", TokenUsage())
                 event = EffectFailed(effect=event.effect, reason=fault, usage=used)
-            if isinstance(event, AttemptFailed | EffectAnswered | EffectCancelled | EffectFailed):
-                spend(draft, event.usage, turns=0)  # a reply counts a turn, too: see `_replied`
+            if isinstance(event, _BILLED):
+                spend(draft, event.usage, turns=0)
             if pending.status == "cancelling":
-                _settled(draft, event, pending.effect)
+                _settled(draft, event, pending)
             else:
                 _answered(draft, event, pending)
         case SessionStarted():
             if draft.old.seq < 0:
                 begin(draft, event)
-        case (
-            UserMessage()
-            | UserInterrupted()
-            | UserResumed()
-            | CompactionRequested()
-            | HostSuspended()
-            | HostWoke()
-        ):
+        case UserMessage() | UserInterrupted() | UserResumed() | CompactionRequested():
+            pressing.said(draft, event)
+            draft.push(name_of(event), event)
+        case HostWoke():
+            outbox.look_everywhere(draft)
+            draft.push(name_of(event), event)
+        case HostSuspended():
             draft.push(name_of(event), event)
         case UserCalled():  # it enters the ledger when a transition takes it
             draft.push(name_of(event), event)
@@ -129,7 +137,7 @@ def reduce(draft: Draft, event: Kept, by: str) -> None:
         case BudgetExtended():
             _budget_extended(draft, event)
         case ModelChosen():
-            _model_chosen(draft, event)
+            pressing.chosen(draft, event)
         case TimerFired():
             timer_fired(draft, event)
         case EffectClaimed():
@@ -148,15 +156,6 @@ def _budget_extended(draft: Draft, event: BudgetExtended) -> None:
         old = draft.timers.get(ELAPSED)
         due = (old.due if old else draft.awake) + event.amount
         draft.arm(Timer(id=ELAPSED, state="", clock="awake", due=due, purpose="budget"))
-    draft.push(name_of(event), event)
-
-
-def _model_chosen(draft: Draft, event: ModelChosen) -> None:
-    """Another model behind a declared name; a call that is out is left alone."""
-    others = {name: use for name, use in draft.models.items() if name != event.model}
-    draft.models = {**others, event.model: event.use} if event.use else others
-    windows = draft.fixed.get("windows", draft.old.windows)
-    draft.fixed["windows"] = {**windows, event.model: event.window}
     draft.push(name_of(event), event)
 
 
@@ -183,29 +182,41 @@ def _claimed(draft: Draft, event: EffectClaimed) -> None:
         )
 
 
-def _replied(draft: Draft, event: ModelReplied) -> None:
+def _replied(draft: Draft, event: ModelReplied, effect: Effect) -> None:
     """A complete reply: usage, transcript, proposed calls."""
-    used = event.usage
-    counted = used.input_tokens + used.output_tokens if used.input_tokens else None
-    spend(draft, used, turns=1, context=counted)
-    draft.compactions = 0
+    if isinstance(effect, CallModel):
+        breaking.replied(draft, effect.use)
+    spend(draft, event.usage, turns=1, context=pressing.counted(event))
+    pressing.replied(draft, event)
     ledger.propose(draft, event)
 
 
-def _settled(draft: Draft, event: Answer, effect: Effect) -> None:
+def _stands_or_escalates(draft: Draft, event: ModelReplied, effect: Effect) -> None:
+    """A reply that was waited for: it ends the call, or the next tier is asked."""
+    if isinstance(effect, CallModel) and tiering.escalates(draft, event, effect):
+        breaking.replied(draft, effect.use)
+        spend(draft, event.usage, turns=1)
+        return
+    _replied(draft, event, effect)
+    activation(draft, effect.state, phase="ended", partial="")
+    draft.push(name_of(event), event, effect.state, ending=True)
+
+
+def _settled(draft: Draft, event: Answer, pending: Pending) -> None:
     """Cancelled work has come to rest; what it did is kept, the machine does not move."""
+    effect = pending.effect
+    if isinstance(effect, CallModel) and not isinstance(event, ModelReplied):
+        _keep_partial(draft, getattr(event, "partial", ""), pending.partial)
     match event:
         case ModelReplied():
-            _replied(draft, event)
+            _replied(draft, event, effect)
         case AttemptFailed():
-            _keep_partial(draft, event.partial)
+            pass
         case ToolAnswered():
             ledger.settle_tool(draft, event)
         case EffectCancelled():
             if isinstance(effect, RunTool):
                 _tool_cancelled(draft, event, effect)
-            elif isinstance(effect, CallModel):
-                _keep_partial(draft, event.partial)
         case EffectLost() | EffectFailed():
             if isinstance(effect, RunTool) and (call := draft.calls.get(effect.call)):
                 ledger.ran(draft, call)
@@ -218,6 +229,7 @@ def _settled(draft: Draft, event: Answer, effect: Effect) -> None:
             | ContextStuck()
             | BoundaryTaken()
             | BoundaryFailed()
+            | HostSurveyed()
             | RollbackDone()
             | RollbackPartial()
             | RollbackFailed()
@@ -225,10 +237,13 @@ def _settled(draft: Draft, event: Answer, effect: Effect) -> None:
             pass  # nothing of it is kept: the state that wanted it is gone
 
 
-def _keep_partial(draft: Draft, partial: str) -> None:
-    """What had been received of a reply stays visible to the model, marked as unfinished."""
+def _keep_partial(draft: Draft, partial: str, before: str) -> None:
+    """What had been received of a reply stays visible to the model, marked as unfinished: what came
+    now, else what earlier attempts had (`before`)."""
     if partial.strip():
         draft.show(AddPartial(), estimate(partial))
+    elif before.strip():
+        draft.show(AddPartial(text=before), estimate(before))
 
 
 def _tool_cancelled(draft: Draft, event: EffectCancelled, effect: RunTool) -> None:
@@ -250,9 +265,7 @@ def _answered(draft: Draft, event: Answer, pending: Pending) -> None:
     state = effect.state
     match event:
         case ModelReplied():
-            _replied(draft, event)
-            activation(draft, state, phase="ended")
-            draft.push(name_of(event), event, state, ending=True)
+            _stands_or_escalates(draft, event, effect)
         case AttemptFailed():
             retry_or_fail(draft, event, state)
         case GateDecided():
@@ -263,12 +276,8 @@ def _answered(draft: Draft, event: Answer, pending: Pending) -> None:
             ledger.settle_tool(draft, event)
             _tools_go_on(draft, state)
         case ContextCompacted():
-            before = draft.usage.context
             draft.view.append(Replace())
-            draft.compacted = draft.seq
-            saved = max(0, event.before - event.after)
-            draft.usage = msgspec.structs.replace(draft.usage, context=max(0, before - saved))
-            draft.compactions += 1
+            pressing.compacted(draft, event)
             activation(draft, state, phase="ended")
             draft.push(name_of(event), event, state, ending=True)
         case BoundaryTaken():
@@ -284,10 +293,17 @@ def _answered(draft: Draft, event: Answer, pending: Pending) -> None:
             activation(draft, state, phase="held", boundary=event.boundary)
         case RollbackDone() | RollbackPartial():
             assert isinstance(effect, RestoreBoundary)
-            _rolled_back(draft, effect.boundary)
+            ledger.rolled_back(draft, effect.boundary)
             activation(draft, state, phase="ended")
             draft.push(name_of(event), event, state, ending=True)
-        case ModelOverflowed() | ContextStuck() | BoundaryFailed() | RollbackFailed():
+        case HostSurveyed():
+            tiering.surveyed(draft, event, state)
+        case ModelOverflowed():
+            assert isinstance(effect, CallModel)
+            _overflowed(draft, event, effect)
+        case ContextStuck():
+            pressing.stuck(draft, event, state)
+        case BoundaryFailed() | RollbackFailed():
             activation(draft, state, phase="ended")
             draft.push(name_of(event), event, state, ending=True)
         case EffectAnswered():
@@ -306,25 +322,20 @@ def _answered(draft: Draft, event: Answer, pending: Pending) -> None:
         case EffectCancelled():
             # Nobody asked for it: the performer gave up by itself. Treated as a failure.
             reason = "the work was cancelled from outside"
-            _failed(draft, EffectFailed(effect=event.effect, reason=reason), effect)
+            _failed(draft, EffectFailed(effect=event.effect, reason=reason), effect, event.partial)
         case EffectFailed():
             _failed(draft, event, effect)
 
 
-def _rolled_back(draft: Draft, boundary: str) -> None:
-    """Boundaries after the one that was restored describe work that is gone.
-
-    Their acts that cannot be undone are still in the world: an earlier rollback must name them too.
-    """
-    ids = [b.id for b in draft.boundaries]
-    if boundary in ids:
-        *before, restored = draft.boundaries[: ids.index(boundary) + 1]
-        remaining = restored.remaining
-        for gone in draft.boundaries[len(before) + 1 :]:
-            remaining = ledger.merged(remaining, gone.remaining)
-        restored = msgspec.structs.replace(restored, remaining=remaining)
-        draft.boundaries = (*before, restored)
-    draft.chosen = ""
+def _overflowed(draft: Draft, event: ModelOverflowed, effect: CallModel) -> None:
+    """A request that does not fit: once it is for the spec to make it fit, then it has failed."""
+    state = effect.state
+    if why := pressing.overflowed(draft, event, effect):
+        again = AttemptFailed(event.effect, pressing.OVERFLOWED, why, use=effect.use)
+        retry_or_fail(draft, again, state)
+        return
+    activation(draft, state, phase="ended")
+    draft.push(name_of(event), event, state, ending=True)
 
 
 def _gate_ends(draft: Draft, state: str) -> None:
@@ -345,13 +356,16 @@ def _tools_go_on(draft: Draft, state: str) -> None:
         activation(draft, state, phase="held")
 
 
-def _failed(draft: Draft, event: EffectFailed, effect: Effect) -> None:
-    """A performer could not work at all: every sort of effect fails in its own honest way."""
+def _failed(draft: Draft, event: EffectFailed, effect: Effect, partial: str = "") -> None:
+    """A performer could not work at all: every sort of effect fails in its own honest way.
+
+    `partial` is the text of a reply that had come before it gave up.
+    """
     state, reason = effect.state, event.reason
-    ending: BoundaryFailed | RollbackFailed | ContextStuck | EffectFailed
+    ending: BoundaryFailed | RollbackFailed | EffectFailed
     match effect:
         case CallModel():
-            failed = AttemptFailed(effect=effect.id, reason="provider", detail=reason)
+            failed = AttemptFailed(effect=effect.id, reason=OURS, detail=reason, partial=partial)
             retry_or_fail(draft, failed, state)
             return
         case DecideCalls():
@@ -365,7 +379,11 @@ def _failed(draft: Draft, event: EffectFailed, effect: Effect) -> None:
             _tools_go_on(draft, state)
             return
         case CompactContext():
-            ending = ContextStuck(effect=effect.id, reason=reason)
+            pressing.stuck(draft, ContextStuck(effect=effect.id, reason=reason), state)
+            return
+        case SurveyHost():
+            tiering.unsurveyed(draft, state)
+            return
         case TakeBoundary():
             ending = BoundaryFailed(effect=effect.id, reason=reason)
         case RestoreBoundary():

@@ -6,6 +6,7 @@ import msgspec
 
 from loopspec.machine.dispatch import finished
 from loopspec.machine.model import Machine
+from loopspec.machine.outbox import waiting
 from loopspec.snapshot import Snapshot
 
 ORDER: Final = ("approval", "interrupted", "suspended", "input")
@@ -15,7 +16,7 @@ class Rest(msgspec.Struct, frozen=True):
     """Why nothing will happen by itself.
 
     `reason` is `finished`, `failed`, `stuck`, `budget`, `approval`, `interrupted`, `suspended`,
-    `input` or `idle`; `state` is the state that rests, `detail` says more where there is more.
+    `outbox`, `input` or `idle`; `state` is the state that rests, `detail` says more where there is more.
     """
 
     reason: str
@@ -37,14 +38,16 @@ def resting(machine: Machine, snapshot: Snapshot) -> Rest | None:
         return Rest("failed" if failed else "finished", leaf)
     if any(t.purpose in ("retry", "wait") for t in snapshot.timers.values()):
         return None
-    waiting = {
+    waits = {
         kind.rests: path
         for path in snapshot.activations
         if (kind := machine.kind_of(path)) is not None and kind.rests
     }
     for reason in ORDER:
-        if reason in waiting:
-            return Rest(reason, waiting[reason])
+        if reason in waits:
+            return Rest(reason, waits[reason])
+    for found in waiting(machine, snapshot):
+        return Rest("outbox", found.state, ", ".join(found.tiers))
     if any(t.purpose == "after" for t in snapshot.timers.values()):
         return None
     if snapshot.spent:

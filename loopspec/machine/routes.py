@@ -1,7 +1,8 @@
 """Routes: the names of events, and which of them a transition's descriptors mean.
 
 Rules of this file:
-1. `a.b` means exactly that event, `a.*` all below `a`, `*` all but `after` and `done.state`.
+1. `a.b` means exactly that event, `a.*` all below `a`, `*` all but `after` and `done.state`. A notice is
+   meant by its own name only, for it asks for nothing: whoever does not name it goes on as it was.
 2. What the core digests itself is routed by nobody.
 """
 
@@ -29,6 +30,10 @@ SILENT: Final = frozenset(
 """What the core digests itself; specs route what follows from them instead."""
 
 
+NOTICES: Final = frozenset({"model.rate_limited", "model.overloaded"})
+"""What a state may be told while its work goes on."""
+
+
 def event_universe(machine: Machine) -> set[str]:
     """Every event name that can reach the chart."""
     names = {name for name in BY_NAME if name not in SILENT}
@@ -50,8 +55,8 @@ def _is_pattern(descriptor: str) -> bool:
 
 def matches(descriptor: str, event: str) -> bool:
     """Whether an event descriptor (`a.b`, `a.*`, `*`) matches an event's name."""
-    if descriptor == event:
-        return True
+    if descriptor == event or event in NOTICES:
+        return descriptor == event
     if descriptor == "*":
         return not event.startswith(("after.", "done.state."))
     return descriptor.endswith(".*") and event.startswith(descriptor[:-1])

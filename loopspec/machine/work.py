@@ -26,7 +26,7 @@ from loopspec.events import (
     WaitOver,
     name_of,
 )
-from loopspec.machine import ledger
+from loopspec.machine import ledger, outbox
 from loopspec.machine.doing import activation
 from loopspec.machine.draft import Draft
 from loopspec.machine.model import Kind, State
@@ -188,6 +188,10 @@ def timer_fired(draft: Draft, event: TimerFired) -> None:
             draft.push(timer.id, Raised(name=timer.id), timer.state)
         case "retry":
             activation(draft, timer.state, phase="held")
+        case "outbox":
+            outbox.look(draft, timer.state)
+        case "expiry":
+            outbox.expire(draft, timer.state)
         case "wait":
             activation(draft, timer.state, phase="ended")
             draft.push("wait.over", WaitOver(), timer.state, ending=True)

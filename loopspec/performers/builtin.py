@@ -29,6 +29,29 @@ _WAIT = json.dumps(
     }
 )
 
+_COMPACT = json.dumps(
+    {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "model": {
+                "type": "string",
+                "format": "model",
+                "description": "The declared model that writes the summary of what leaves. Without one, "
+                "and whenever it fails, the summary is made of lines of what left.",
+                "examples": ["main"],
+            },
+            "prompt": {
+                "type": "string",
+                "format": "template",
+                "description": "What that model is told instead of our own words, as a Jinja2 text.",
+                "examples": ["Write down what was decided, in at most 300 words."],
+            },
+        },
+        "dependentRequired": {"prompt": ["model"]},
+    }
+)
+
 
 def _ours(*names: str) -> dict[str, str]:
     """Endings whose fields are loopspec's own events."""
@@ -89,9 +112,10 @@ KINDS: tuple[Kind, ...] = (
         effect="compact_context",
         performer="compact",
         endings=_ours("context.compacted", "context.stuck"),
-        schema=_NOTHING,
+        schema=_COMPACT,
         conversation=True,
-        doc="Makes what the model sees smaller; pins and the newest units stay verbatim.",
+        doc="Makes what the model sees smaller; pins and the newest units stay verbatim. A declared "
+        "`model` may write the summary of what leaves.",
     ),
     Kind(
         name="interrupt",
@@ -172,6 +196,7 @@ def loopspec_performers() -> dict[str, Callable[[], Performer]]:
         "tools": _lazy("performers.tools", "ToolsPerformer"),
         "compact": _lazy("performers.compact", "CompactPerformer"),
         "workspace": _lazy("performers.workspace", "WorkspacePerformer"),
+        "host": _lazy("performers.host_survey", "HostPerformer"),
     }
 
 
@@ -189,5 +214,9 @@ def loopspec_observers() -> dict[str, Callable[[], Observer]]:
 
 @hook
 def loopspec_models() -> dict[str, Callable[[], ModelProvider]]:
-    """The offline models: `scripted/FILE`."""
-    return {"scripted": _lazy("performers.scripted_provider", "ScriptedProvider")}
+    """The models that need no litellm: `scripted/FILE`, `local/NAME`, and the rules of a spec."""
+    return {
+        "rules": _lazy("performers.rules_provider", "RulesProvider"),
+        "scripted": _lazy("performers.scripted_provider", "ScriptedProvider"),
+        "local": _lazy("performers.local.provider", "LocalProvider"),
+    }

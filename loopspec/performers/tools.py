@@ -77,6 +77,7 @@ class ToolsPerformer:
             people=world.people,
             call=name_of(world.directory, world.snapshot.session, effect.call),
             sees=sees,
+            recall=world.recall,
         )
         total, silence = declared.total / MICRO, declared.silence / MICRO
         run = Run(tool, json.loads(text), context, total, silence)

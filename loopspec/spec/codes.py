@@ -69,6 +69,8 @@ CODES: Final[dict[str, str]] = {
     "LS506": "a key that does not fit the state's kind",
     "LS507": "an effect weaker than the tool's own",
     "LS508": "a tool that cannot be probed",
+    "LS509": "a smaller profile that is not smaller",
+    "LS510": "tiers that cannot be",
     "LS601": "a rule for an undeclared tool",
     "LS602": "context shares out of order",
     "LS603": "a secret written in the spec",

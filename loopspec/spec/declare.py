@@ -25,6 +25,7 @@ from loopspec.spec.job import (
 )
 from loopspec.spec.job import texts as listed
 from loopspec.spec.source import Entry, Node, plain
+from loopspec.spec.tiers import tiered
 from loopspec.spec.typed import meant
 from loopspec.spec.validate import validate
 
@@ -47,7 +48,7 @@ def declare(job: Job) -> None:
     job.inputs = _fields(job, "inputs")
     job.vars = _fields(job, "vars")
     for entry in entries(job.root, "models"):
-        job.models[entry.key] = _model(entry)
+        job.models[entry.key] = _model(entry, tiered(job, entry))
     for entry in entries(job.root, "tools"):
         made = _tool(job, entry)
         if made is not None:
@@ -66,6 +67,7 @@ def _fields(job: Job, section: str) -> dict[str, Field]:
             type=kind if kind in _FIELD_TYPES else "json",
             default=_default(job, entry, kind),
             description=text(entry.value, "description"),
+            privacy=text(entry.value, "privacy") if section == "inputs" else "",
             place=place(entry),
         )
     return made
@@ -131,10 +133,11 @@ def _typed(node: Node, kind: str) -> Any:
             return float(value) if number and isinstance(value, int | float) else None
 
 
-def _model(entry: Entry) -> ModelDecl:
+def _model(entry: Entry, tiers: dict[str, Any]) -> ModelDecl:
     node = entry.value
     default = ModelDecl(entry.key, "")
     waits, retry, params = node.get("deadlines"), node.get("retry"), node.get("params")
+    breaker = node.get("breaker")
     return ModelDecl(
         name=entry.key,
         use=text(node, "use"),
@@ -146,11 +149,16 @@ def _model(entry: Entry) -> ModelDecl:
         attempts=count(retry, "attempts", default.attempts),
         base=duration(retry, "base", default.base),
         cap=duration(retry, "cap", default.cap),
+        longest=duration(retry, "longest", default.longest),
+        budget=duration(retry, "budget", default.budget),
+        breaker=count(breaker, "failures", default.breaker),
+        cooldown=duration(breaker, "cooldown", default.cooldown),
         window=count(node, "window"),
         params=canonical_json(plain(params)) if params and params.kind == "map" else "{}",
         unpriced=text(node, "unpriced", default.unpriced),
         cache=duration(node, "cache"),
         place=place(entry),
+        **tiers,
     )
 
 

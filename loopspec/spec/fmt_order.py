@@ -20,7 +20,8 @@ _REST: Final = "..."
 _MOVE: Final = ("guard", "target", "internal", "clock", "actions", "say", _REST, "accept")
 ORDERS: Final[dict[str, tuple[str, ...]]] = {
     "state": (
-        *("kind", "type", "description", "initial", "model", "prompt", "tools", "boundary", _REST),
+        *("kind", "type", "description", "initial", "model", "prompt", "tools", "smaller", "boundary"),
+        _REST,
         *("deep", "target", "outcome", "accept", "entry", "exit", "always", "after", "on", "done"),
         "states",
     ),

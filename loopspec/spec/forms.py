@@ -144,7 +144,8 @@ class Key:
 class Table:
     """A map's known keys. `reserved` ones belong to later versions.
 
-    `single`: exactly one key at a time. `open`: further keys belong to the state's kind.
+    `single`: exactly one key at a time. `open`: further keys belong to the state's kind. `either`: one of
+    these keys at least is needed.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Table:
     reserved: tuple[str, ...] = ()
     single: bool = False
     open: bool = False
+    either: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from loopspec.spec.forms import (
     Whole,
     choice,
 )
-from loopspec.spec.statekeys import ACCEPT, STATE_TABLES, STATES, TARGET, TEXT, VARIABLES
+from loopspec.spec.statekeys import ACCEPT, PRIVACY, STATE_TABLES, STATES, TARGET, TEXT, VARIABLES
 from loopspec.spec.workkeys import WORK_TABLES
 
 _NAME: Final = Text("a name of letters, digits, `_` and `-`", NAME, code="LS111")
@@ -142,6 +142,13 @@ _INPUT: Final = Table(
             '"x"',
         ),
         Key("description", TEXT, "What the value is for, for whoever starts the loop.", '"The task."'),
+        Key(
+            "privacy",
+            PRIVACY,
+            "The class of the value, and so of the whole conversation: a tier that may not see it is not "
+            "asked.",
+            '"secret"',
+        ),
         ACCEPT,
     ),
 )
@@ -214,13 +221,15 @@ _CONTEXT: Final = Table(
                         "task": "The first thing said to the model.",
                         "constraints": "What the loop itself told the model (`say` with `to: model`).",
                         "approvals": "Results that a person decided.",
+                        "authority": "Results that say what the rules forbid.",
                         "open_calls": "Calls that wait for a result.",
+                        "plan": "The newest plan, as long as something of it is still to be done.",
                     }
                 )
             ),
             "What compaction never drops.",
             '["task", "constraints"]',
-            default='["task", "constraints", "approvals", "open_calls"]',
+            default='["task", "constraints", "approvals", "authority", "open_calls", "plan"]',
         ),
         Key(
             "window",
@@ -228,6 +237,71 @@ _CONTEXT: Final = Table(
             "The window in tokens to reckon with, if it is to be smaller than the model's.",
             "32000",
         ),
+        Key(
+            "failures",
+            Whole(1, 100),
+            "After so many compactions in a row that came to nothing, the next ones are `context.stuck` "
+            "at once, until a reply comes or a person asks.",
+            "3",
+            default="3",
+        ),
+        Key(
+            "reserve",
+            Whole(least=1, units=True),
+            "The tokens that prompt and tools must leave for a message and its reply. Without it an "
+            "eighth of the window, and at most 1024.",
+            "1024",
+        ),
+        Key(
+            "summary_share",
+            Share(),
+            "The most that a summary takes of the room beside the pins.",
+            "0.5",
+            default="0.9",
+        ),
+        Key(
+            "mask_over",
+            Whole(least=1, units=True),
+            "Outputs of tools of more tokens are shown shorter before anything leaves the view.",
+            "200",
+            default="200",
+        ),
+        Key("keep_newest", Whole(1, 1_000), "So many of the newest units stay.", "1", default="1"),
+        Key(
+            "max_lines",
+            Whole(1, 10_000),
+            "The most lines of a summary; more are counted and not shown.",
+            "200",
+            default="200",
+        ),
+        Key(
+            "half_life",
+            Whole(1, 1_000_000),
+            "After so many units half of the worth of being new is gone.",
+            "8",
+            default="8",
+        ),
+        Key(
+            "weights",
+            Record("weights"),
+            "What each sort of unit is worth when it is chosen what stays.",
+            '{"error": 0.5}',
+        ),
+    ),
+)
+_WEIGHTS: Final = Table(
+    "weights",
+    "What each sort of unit is worth when compaction chooses what stays, between 0 and 1.",
+    (
+        Key("instruction", Share(), "What a person said.", "0.5", default="0.5"),
+        Key("constraint", Share(), "What must, or must never, be done.", "0.7", default="0.7"),
+        Key("approval", Share(), "What a person decided about a call.", "0.7", default="0.7"),
+        Key("plan", Share(), "A plan of which something is still to be done.", "0.6", default="0.6"),
+        Key("open_task", Share(), "Work that is not done.", "0.5", default="0.5"),
+        Key("error", Share(), "A failure that nothing later has made good.", "0.3", default="0.3"),
+        Key("decision", Share(), "What the model decided, and why.", "0.2", default="0.2"),
+        Key("referred", Share(), "What later work refers to; the most of it.", "0.4", default="0.4"),
+        Key("recency", Share(), "What is new; the newest unit gets all of it.", "0.2", default="0.2"),
     ),
 )
 
@@ -274,6 +348,7 @@ TABLES: Final[dict[str, Table]] = {
         _GUIDANCE,
         _BUDGETS,
         _CONTEXT,
+        _WEIGHTS,
         _AUTHORITY,
         _RULE,
         *STATE_TABLES,

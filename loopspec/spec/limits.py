@@ -7,11 +7,12 @@ Rules of this file:
 
 from typing import Final
 
-from loopspec.machine.model import Authority, Budgets, ContextRules, Guidance, Rule
+from loopspec.machine.model import Authority, Budgets, ContextRules, ContextWeights, Guidance, Rule
 from loopspec.spec import literals
 from loopspec.spec.diagnose import listing, nearest, quote
 from loopspec.spec.job import Job, count, entries, items, place, scalar, text, texts
 from loopspec.spec.source import Node
+from loopspec.tokens import PPM
 
 _WILD: Final = frozenset("*?[")
 
@@ -45,19 +46,43 @@ def context(job: Job) -> ContextRules:
     node = job.root.get("context")
     default = ContextRules()
     at, to = scalar(node, "compact_at"), scalar(node, "target")
-    high = literals.share(at.text) if at else None
-    low = literals.share(to.text) if to else None
     rules = ContextRules(
-        compact_at=default.compact_at if high is None else high,
-        target=default.target if low is None else low,
+        compact_at=_share(node, "compact_at", default.compact_at),
+        target=_share(node, "target", default.target),
         pin=texts(node, "pin") if node is not None and node.get("pin") else default.pin,
         window=literals.count(text(node, "window")) or 0,
+        failures=count(node, "failures", default.failures),
+        summary_share=_share(node, "summary_share", default.summary_share),
+        mask_over=count(node, "mask_over", default.mask_over),
+        keep_newest=count(node, "keep_newest", default.keep_newest),
+        max_lines=count(node, "max_lines", default.max_lines),
+        half_life=count(node, "half_life", default.half_life),
+        weights=_weights(node.get("weights") if node is not None else None),
+        reserve=count(node, "reserve", default.reserve),
     )
     where = to or at
     if rules.target >= rules.compact_at and where is not None:
         fault = "`target` must be smaller than `compact_at`, or every compaction comes too late"
         job.found.add("LS602", where, fault, "write such as `compact_at: 0.80` and `target: 0.40`")
+    share = scalar(node, "summary_share")
+    if rules.summary_share >= PPM and share is not None:
+        fault = "`summary_share` leaves no room for what stays beside the summary"
+        job.found.add("LS602", share, fault, "write such as `summary_share: 0.5`")
     return rules
+
+
+def _weights(node: Node | None) -> ContextWeights:
+    """What each sort of unit is worth."""
+    default = ContextWeights()
+    names = ContextWeights.__struct_fields__
+    return ContextWeights(**{name: _share(node, name, getattr(default, name)) for name in names})
+
+
+def _share(node: Node | None, key: str, default: int) -> int:
+    """The share under a key, in parts per million."""
+    given = scalar(node, key)
+    value = literals.share(given.text) if given else None
+    return default if value is None else value
 
 
 def authority(job: Job) -> Authority:

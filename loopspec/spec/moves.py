@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from loopspec.events import BY_NAME, LIVE, tag_of
 from loopspec.machine.model import Action, AfterTimer, Transition
+from loopspec.machine.routes import NOTICES
 from loopspec.spec import literals
 from loopspec.spec.diagnose import Located, listing, nearest, quote
 from loopspec.spec.expressions import check_cel, check_constant, check_text
@@ -62,7 +63,8 @@ def resolve(job: Job, source: str, name: str) -> str | None:
 def _on(job: Job, raw: Raw, entry: Entry) -> None:
     # An event of the spec's own has no fields, which the message says; a pattern has none for sure.
     single = not entry.key.endswith("*")
-    _list(job, raw, entry, (entry.key,), entry.key if single else None, must_end=True)
+    must_end = entry.key not in NOTICES  # what nobody takes of those changes nothing
+    _list(job, raw, entry, (entry.key,), entry.key if single else None, must_end=must_end)
 
 
 def _after(job: Job, raw: Raw, number: int, entry: Entry) -> str:

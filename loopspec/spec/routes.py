@@ -11,6 +11,7 @@ from typing import Final
 from loopspec.events import BY_NAME, LIVE, tag_of
 from loopspec.machine.model import Budgets, Kind, State
 from loopspec.machine.named import MODEL, marked_texts
+from loopspec.machine.routes import NOTICES
 from loopspec.spec.diagnose import nearest, quote
 from loopspec.spec.forms import DESCRIPTOR
 from loopspec.spec.job import Job
@@ -26,7 +27,8 @@ INSTEAD: Final[dict[str, str]] = {
     "gate.decided": "route `gate.allowed`, `gate.asked` and `gate.denied`",
     "user.withdrew": "remove it; it only takes a message out of the inbox",
     "approval.given": "route `approval.granted` and `approval.denied`",
-    "attempt.failed": "route `model.failed`, raised after the last attempt",
+    "attempt.failed": "route `model.failed`, raised after the last attempt, or the notices "
+    "`model.rate_limited` and `model.overloaded`",
     "tool.answered": "route `tools.settled`, raised after the last call",
     "boundary.taken": "remove it; the state goes on by itself",
     "effect.answered": "route the ending by its own name, as the kind declares it",
@@ -38,6 +40,8 @@ _BUDGETED: Final = frozenset({"call_model", "run_tool", "compact_context"})
 
 def covers(descriptor: str, event: str) -> bool:
     """Whether an event descriptor (`a.b`, `a.*`, `*`) matches an event's name."""
+    if event in NOTICES:
+        return descriptor == event
     if descriptor.endswith(".*"):
         return event.startswith(descriptor[:-1])
     return descriptor in ("*", event)

@@ -109,6 +109,8 @@ def _table(table: Table) -> dict[str, Any]:
     required = [key.name for key in table.keys if key.required]
     if required:
         made["required"] = required
+    if table.either:
+        made["anyOf"] = [{"required": [name]} for name in table.either]
     if table.single:
         made |= {"minProperties": 1, "maxProperties": 1}
     if not table.open:

@@ -161,6 +161,15 @@ class Shape:
                 remedy = f"add `{key.name}: {_sample(key.example)}`, for example"
                 self._found.add("LS102", at, fault, remedy)
 
+        there = {entry.key for entry in node.entries} | meant
+        if table.either and not there & {*table.either}:
+            first, *others = (table.key(name) for name in table.either)
+            assert first is not None
+            more = "".join(f", or `{other.name}`" for other in others if other is not None)
+            fault = f"{label} lacks the key `{first.name}`"
+            remedy = f"add `{first.name}: {_sample(first.example)}`, for example{more}"
+            self._found.add("LS102", at, fault, remedy)
+
     def _named(self, node: Node, form: Named, label: str) -> None:
         self._least(node, len(node.entries), form.least, label, "entry")
         for entry in node.entries:

@@ -54,6 +54,15 @@ _TYPES: Final = choice(
     }
 )
 
+PRIVACY: Final = choice(
+    {
+        "public": "Anybody may see it.",
+        "internal": "It stays with services that the spec trusts with it.",
+        "secret": "It stays on this machine, or with a service that is trusted with everything.",
+    },
+    "a class of privacy",
+)
+
 _STATE: Final = Table(
     "state",
     "A state: what happens while it is active, and where events lead from it. Further keys belong "
@@ -139,6 +148,13 @@ _STATE: Final = Table(
             '["read_file"]',
         ),
         Key(
+            "smaller",
+            Either(map=Record("smaller"), list=Many(Record("smaller"), least=1)),
+            "How to ask a model whose window the prompt and the tools do not fit: a smaller profile, or "
+            "several, of which the first that fits is taken.",
+            '{"tools": ["read_file"]}',
+        ),
+        Key(
             "boundary",
             choice({"workspace": "The files of the work directory."}),
             "Takes a rollback point on entry, before anything writes, in a state that runs tools.",
@@ -164,6 +180,13 @@ _STATE: Final = Table(
             '"failed"',
             default='"done"',
         ),
+        Key(
+            "privacy",
+            PRIVACY,
+            "The class that the conversation has from here on, for good: tiers that may not see it "
+            "are asked no more.",
+            '"secret"',
+        ),
         ACCEPT,
     ),
     open=True,
@@ -173,6 +196,7 @@ WORK_KEYS: Final = {
     "model": "call_model",
     "prompt": "call_model",
     "tools": "call_model",
+    "smaller": "call_model",
     "boundary": "run_tool",
 }
 """Keys that only a kind with this effect has, unless another kind's own schema declares them."""
@@ -185,6 +209,24 @@ def keys_apart(effect: str, schema: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(key for key, brings in WORK_KEYS.items() if key in own and brings != effect)
 
 
+_SMALLER: Final = Table(
+    "smaller",
+    "A smaller profile of a state that calls a model. What is left out is as in the state.",
+    (
+        Key(
+            "prompt",
+            Text("a prompt"),
+            "The declared prompt to call the model with, a shorter one.",
+            '"short"',
+        ),
+        Key(
+            "tools",
+            Many(Text("a tool")),
+            "The declared tools the model may propose, fewer than in the state.",
+            '["read_file"]',
+        ),
+    ),
+)
 _TRANSITION_KEYS: Final = (
     Key(
         "target",
@@ -304,4 +346,4 @@ _ACTION: Final = Table(
     single=True,
 )
 
-STATE_TABLES: Final = (_STATE, _TRANSITION, _AFTER, _SAY_TABLE, _ACTION)
+STATE_TABLES: Final = (_STATE, _SMALLER, _TRANSITION, _AFTER, _SAY_TABLE, _ACTION)

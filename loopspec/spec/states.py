@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec.structs import replace as put
 
 from loopspec.codec import canonical_json
-from loopspec.machine.model import Kind, State
+from loopspec.machine.model import Kind, Profile, State
 from loopspec.machine.named import MODEL, TEMPLATE
 from loopspec.spec import literals
 from loopspec.spec.declare import declared_names
@@ -29,8 +29,8 @@ from loopspec.spec.typed import marked, meant
 from loopspec.spec.validate import validate
 
 _ANY: Final = frozenset({"type", "description", "accept"})
-_ACTIVE: Final = _ANY | {"on", "always", "after", "entry", "exit"}
-_WORK: Final = frozenset({"kind", "model", "prompt", "tools", "boundary"})
+_ACTIVE: Final = _ANY | {"on", "always", "after", "entry", "exit", "privacy"}
+_WORK: Final = frozenset({"kind", "model", "prompt", "tools", "smaller", "boundary"})
 BROUGHT_BY: Final = {"review": "loopspec-review"}
 """Kinds that shipped loops use and a first-party plugin brings: without it, its name is the remedy."""
 FITS: Final[dict[str, frozenset[str]]] = {
@@ -87,6 +87,7 @@ def build(job: Job, raws: list[Raw]) -> None:
             type=raw.type,
             deep=flag(raw.node, "deep"),
             outcome=text(raw.node, "outcome", "done"),
+            privacy=text(raw.node, "privacy"),
             place=place(raw.entry),
         )
         job.states[raw.path] = _work(job, raw, state)
@@ -183,9 +184,33 @@ def _work(job: Job, raw: Raw, state: State) -> State:
         kind=kind.name,
         config=canonical_json(config),
         model=_model(job, raw, given) if calls_model else "",
-        prompt=_prompt(job, raw) if calls_model else "",
+        prompt=_prompt(job, raw.node) if calls_model else "",
         boundary=text(raw.node, "boundary") if kind.effect == "run_tool" else "",
+        smaller=_smaller(job, raw.node) if calls_model else (),
     )
+
+
+def _smaller(job: Job, node: Node) -> tuple[Profile, ...]:
+    """The smaller profiles; each must be able to take less than the state itself."""
+    given = node.get("smaller")
+    if given is None or given.kind not in ("map", "list"):
+        return ()
+    whole = _tools(job, node) if node.get("tools") is not None else None
+    made: list[Profile] = []
+    for one in given.items if given.kind == "list" else (given,):
+        tools = _tools(job, one) if one.get("tools") is not None else whole
+        prompt = _prompt(job, one) or text(node, "prompt")
+        made.append(Profile(str(len(made) + 1), prompt, None if tools is None else tuple(tools)))
+        own = declared_names(job, "tools") if whole is None else whole
+        more = [name for name in tools or () if name not in own]
+        same = prompt == text(node, "prompt") and (tools is None or set(tools) >= set(own))
+        if more and whole is not None:
+            fault = f"this profile offers {quote(more[0])}, which the state itself does not"
+            job.found.add("LS509", one, fault, f"name some of {listing(own)}")
+        elif same:
+            fault = "this profile takes as much of the window as the state itself"
+            job.found.add("LS509", one, fault, "give it a shorter `prompt`, fewer `tools`, or both")
+    return tuple(made)
 
 
 def _belongs(job: Job, raw: Raw, kind: Kind | None) -> None:
@@ -220,10 +245,13 @@ def _config(job: Job, raw: Raw, kind: Kind) -> dict[str, Any]:
         validate(job.found, "LS502", node, at, schema, owner, allowed)
         for name in marked(node, schema, MODEL):
             _declared_model(job, name)
+            if name.text in job.models and job.models[name.text].tiers:
+                fault = f"{quote(name.text)} has tiers, which only a state of kind `model` asks"
+                job.found.add("LS510", name, fault, "name a model without tiers")
         for template in marked(node, schema, TEMPLATE):
             check_text(job, template, None, f"a text of {owner}")
     if kind.effect == "call_model" and raw.node.entry("tools") is not None:
-        config["tools"] = _tools(job, raw)
+        config["tools"] = _tools(job, raw.node)
     return config
 
 
@@ -239,10 +267,10 @@ def _timer(job: Job, entry: Entry) -> tuple[Entry, int]:
     return replace(entry, value=replace(entry.value, kind="scalar", text="1s", plain=False)), 0
 
 
-def _tools(job: Job, raw: Raw) -> list[str]:
+def _tools(job: Job, node: Node) -> list[str]:
     declared = declared_names(job, "tools")
     names: list[str] = []
-    for item in items(raw.node, "tools"):
+    for item in items(node, "tools"):
         if item.kind == "scalar" and item.text not in declared:
             fault = f"no tool called {quote(item.text)} is declared"
             uses = (name for name, tool in job.declared.items() if tool.use == item.text)
@@ -282,9 +310,9 @@ def _declared_model(job: Job, given: Node) -> None:
         job.found.add("LS202", given, fault, _one_of(declared, "models"), near)
 
 
-def _prompt(job: Job, raw: Raw) -> str:
+def _prompt(job: Job, node: Node) -> str:
     declared = declared_names(job, "prompts")
-    given = scalar(raw.node, "prompt")
+    given = scalar(node, "prompt")
     if given is None:
         return ""
     if given.text not in declared:

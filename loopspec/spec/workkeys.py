@@ -7,6 +7,7 @@ from typing import Final
 
 from loopspec.spec.forms import Bag, Duration, Key, Many, Record, Table, Text, Whole, choice
 from loopspec.spec.statekeys import ACCEPT, TEXT
+from loopspec.spec.tierkeys import MODEL_KEYS, TIER_TABLES
 
 _MODEL: Final = Table(
     "model",
@@ -17,7 +18,6 @@ _MODEL: Final = Table(
             Text("a model"),
             "The provider and its model, as `provider/model`; `scripted/FILE` replays written replies.",
             '"openai/gpt-5-mini"',
-            True,
         ),
         Key(
             "fallbacks",
@@ -28,6 +28,12 @@ _MODEL: Final = Table(
         ),
         Key("deadlines", Record("deadlines"), "How long to wait for the model.", '{"total": "10m"}'),
         Key("retry", Record("retry"), "How often to try again after a failure.", '{"attempts": 5}'),
+        Key(
+            "breaker",
+            Record("breaker"),
+            "When a model that fails again and again is left out for a while.",
+            '{"failures": 5, "cooldown": "5m"}',
+        ),
         Key(
             "window",
             Whole(least=1, units=True),
@@ -59,9 +65,10 @@ _MODEL: Final = Table(
             "How long a reply to the very same request may be replayed from the cache; without it never.",
             '"24h"',
         ),
+        *MODEL_KEYS,
         ACCEPT,
     ),
-    reserved=("tiers",),
+    either=("use", "tiers"),
 )
 _DEADLINES: Final = Table(
     "deadlines",
@@ -87,17 +94,59 @@ _DEADLINES: Final = Table(
 )
 _RETRY: Final = Table(
     "retry",
-    "How often a failed attempt is repeated, with full jitter and never before Retry-After.",
+    "How often a failed attempt is repeated: after its Retry-After and, with full jitter, a wait that "
+    "doubles.",
     (
         Key("attempts", Whole(1, 100), "Attempts per model, the first included.", "5", default="5"),
         Key(
             "base",
             Duration(),
-            "The longest wait before the second attempt; it doubles with each further one.",
+            "The longest wait before the second attempt, besides what the server asks for; it doubles "
+            "with each further one.",
             '"1s"',
             default='"1s"',
         ),
-        Key("cap", Duration(), "The longest wait before any attempt.", '"60s"', default='"60s"'),
+        Key(
+            "cap",
+            Duration(),
+            "The longest wait before any attempt, besides what the server asks for.",
+            '"60s"',
+            default='"60s"',
+        ),
+        Key(
+            "longest",
+            Duration(0),
+            "The longest Retry-After that is waited for; after a longer one the next fallback is asked.",
+            '"5m"',
+            default='"5m"',
+        ),
+        Key(
+            "budget",
+            Duration(0),
+            "How long all waits of one call may take together while the machine is awake.",
+            '"10m"',
+            default='"10m"',
+        ),
+    ),
+)
+_BREAKER: Final = Table(
+    "breaker",
+    "When a model that fails again and again is left out for a while, if another one can be asked.",
+    (
+        Key(
+            "failures",
+            Whole(0, 1000),
+            "After how many failures of the service in a row; `0` is never.",
+            "5",
+            default="5",
+        ),
+        Key(
+            "cooldown",
+            Duration(),
+            "How long the model is left out; then one attempt shows whether it is back.",
+            '"5m"',
+            default='"5m"',
+        ),
     ),
 )
 
@@ -164,4 +213,4 @@ _TOOL_DEADLINES: Final = Table(
     ),
 )
 
-WORK_TABLES: Final = (_MODEL, _DEADLINES, _RETRY, _TOOL, _TOOL_DEADLINES)
+WORK_TABLES: Final = (_MODEL, _DEADLINES, _RETRY, _BREAKER, *TIER_TABLES, _TOOL, _TOOL_DEADLINES)

@@ -30,17 +30,19 @@ from loopspec.views.explanation import (
     BudgetUse,
     ContextUse,
     Explanation,
+    FailingModel,
     HeldGrant,
     Hop,
     LastMove,
     LedgerCall,
+    PassedModel,
     PendingEffect,
     Refusal,
     RollbackPoint,
     Way,
 )
 from loopspec.views.waits import budget_state, left, purpose, routed, waits
-from loopspec.views.words import sentence, what
+from loopspec.views.words import left_out, sentence, what
 
 NEWEST_BOUNDARIES: Final = 5
 NEWEST_GUARDS: Final = 10
@@ -89,6 +91,8 @@ def explain(
         states=tuple(_states(machine, snapshot, now)),
         pending=tuple(_pending(snapshot, now)),
         timers=tuple(_timers(machine, snapshot, now, awake)),
+        failing=tuple(_failing(snapshot, now)),
+        passed=tuple(_passed(machine, snapshot, entries)),
         calls=tuple(_call(snapshot, call, now) for call in _in_order(snapshot.calls.values())),
         grants=tuple(_grants(snapshot, now)),
         boundaries=tuple(_boundaries(snapshot, now)),
@@ -164,7 +168,24 @@ def _pending(snapshot: Snapshot, now: int) -> Iterator[PendingEffect]:
             age=now - pending.at,
             attempt=model.attempt if model else 0,
             rung=model.rung if model else 0,
+            continues=model.continues if model else -1,
         )
+
+
+def _failing(snapshot: Snapshot, now: int) -> Iterator[FailingModel]:
+    """The models whose last attempts failed, in the order of their names."""
+    for use, made in sorted(snapshot.breakers.items()):
+        yield FailingModel(use, made.failures, made.reason, max(0, made.until - now) if made.until else 0)
+
+
+def _passed(machine: Machine, snapshot: Snapshot, entries: Sequence[Entry]) -> Iterator[PassedModel]:
+    """The models that the call under way asks no more, as far back as the entries go."""
+    kinds = ((machine.kind_of(path), act) for path, act in snapshot.activations.items())
+    calls = [act.since for kind, act in kinds if kind is not None and kind.effect == "call_model"]
+    for entry in entries:
+        if calls and entry.at >= min(calls):
+            for model in entry.record.left:
+                yield PassedModel(entry.seq, model.use, left_out(model))
 
 
 def _timers(machine: Machine, snapshot: Snapshot, now: int, awake: int) -> Iterator[ArmedTimer]:

@@ -15,6 +15,7 @@ from loopspec.views.explanation import (
     BudgetUse,
     ContextUse,
     Explanation,
+    FailingModel,
     HeldGrant,
     LastMove,
     LedgerCall,
@@ -74,6 +75,11 @@ def render(explanation: Explanation) -> str:
                 for t in told.timers
                 for line in _item(f"{t.what} {due(t.left)} ({t.clock} clock)")
             ),
+        ),
+        ("models that fail", (line for model in told.failing for line in _item(_failing(model)))),
+        (
+            "models this call asks no more",
+            (line for m in told.passed for line in _item(f"entry {m.seq}: {m.why}")),
         ),
         ("calls", (line for call in told.calls for line in _item(_call(call)))),
         ("grants", (line for grant in told.grants for line in _item(_grant(grant)))),
@@ -141,8 +147,18 @@ def _pending(effect: PendingEffect) -> Iterator[str]:
         parts.append(f"attempt {effect.attempt}")
     if effect.rung:
         parts.append(f"fallback {effect.rung}")
+    if effect.continues >= 0:
+        parts.append(f"goes on from the text of entry {effect.continues}")
     parts.append(f"for {duration(effect.age)}")
     yield from _more(f"{', '.join(parts)}  [{effect.id}]")
+
+
+def _failing(model: FailingModel) -> str:
+    """A model whose last attempts failed."""
+    text = f"{model.use}: {plural(model.failures, 'failure')} in a row, the last one {model.reason}"
+    if not model.left:
+        return text
+    return f"{text}; left out for {duration(model.left)}, if another one can be asked"
 
 
 def _call(call: LedgerCall) -> str:

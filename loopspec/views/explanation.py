@@ -28,7 +28,8 @@ class ActiveState(_Part, frozen=True):
 
 class PendingEffect(_Part, frozen=True):
     """An effect without an answer. `status` is `open`, `claimed` or `cancelling`; `attempt` counts
-    from 1 for models, 0 where there are no attempts; `rung` above 0 is a fallback model."""
+    from 1 for models, 0 where there are no attempts; `rung` above 0 is a fallback model. `continues` is
+    the entry whose partial text an attempt goes on from, -1 for none."""
 
     id: str
     what: str
@@ -38,6 +39,25 @@ class PendingEffect(_Part, frozen=True):
     age: int
     attempt: int = 0
     rung: int = 0
+    continues: int = -1
+
+
+class FailingModel(_Part, frozen=True):
+    """A model whose last attempts failed: how often in a row, why the last one did. `left` is how long it
+    is still left out where another one can be asked (0: it is not)."""
+
+    use: str
+    failures: int
+    reason: str
+    left: int = 0
+
+
+class PassedModel(_Part, frozen=True):
+    """A model that the present call asks no more, or did not ask: since which entry, and why."""
+
+    seq: int
+    use: str
+    why: str
 
 
 class ArmedTimer(_Part, frozen=True):
@@ -195,6 +215,8 @@ class Explanation(_Part, frozen=True):
     states: tuple[ActiveState, ...] = ()
     pending: tuple[PendingEffect, ...] = ()
     timers: tuple[ArmedTimer, ...] = ()
+    failing: tuple[FailingModel, ...] = ()
+    passed: tuple[PassedModel, ...] = ()
     calls: tuple[LedgerCall, ...] = ()
     grants: tuple[HeldGrant, ...] = ()
     boundaries: tuple[RollbackPoint, ...] = ()

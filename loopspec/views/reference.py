@@ -29,6 +29,7 @@ from loopspec.spec.forms import (
 )
 from loopspec.spec.keys import TABLES
 from loopspec.spec.literals import MAX_INT
+from loopspec.spec.tierkeys import MODEL_KEYS
 from loopspec.views import reference_prose as prose
 from loopspec.views.reference_page import bullets, code, fence, head, page, table
 from loopspec.views.reference_yaml import block, flow
@@ -40,21 +41,29 @@ TITLES: Final[Mapping[str, str]] = {
     "model": "A model",
     "deadlines": "Deadlines of a model",
     "retry": "Retries of a model",
+    "breaker": "A model that is left out",
+    "tier": "A tier of a model",
+    "tier_rule": "A rule of a tier",
+    "tier_call": "A call of a rule",
+    "escalation": "Escalation",
+    "outbox": "The outbox",
     "tool": "A tool",
     "tool_deadlines": "Deadlines of a tool",
     "guidance": "Guidance",
     "budgets": "Budgets",
     "context": "Context",
+    "weights": "Weights of the context",
     "authority": "Authority",
     "rule": "A rule of the authority",
     "state": "A state",
+    "smaller": "A smaller profile",
     "transition": "A transition",
     "after": "A transition after a time",
     "say": "A text to show",
     "action": "An action",
 }
 # In a block of examples: keys that do not go with the others, and values that do.
-_APART: Final = {"accept", "guard", "internal"}
+_APART: Final = {"accept", "guard", "internal", *("rules", "privacy"), *(k.name for k in MODEL_KEYS)}
 _TOGETHER: Final[Mapping[tuple[str, str], Any]] = {
     ("tool", "use"): "shell.run",
     ("tool", "description"): "Runs a command of the project.",

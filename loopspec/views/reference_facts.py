@@ -35,6 +35,8 @@ RAISED_BY: Final[Mapping[str, str]] = {
     "boundary.taken": "the workspace, in a state with `boundary`, before anything writes",
     "boundary.failed": "the workspace, in a state with `boundary`, when it cannot be recorded",
     "context.pressed": "a state that calls a model, before the call",
+    "model.rate_limited": "a state that calls a model, after each attempt that is refused so",
+    "model.overloaded": "a state that calls a model, after each attempt that is refused so",
     "budget.exhausted": "a state that would begin work for which a budget has nothing left",
     "error.execution": "the core, when a guard, an assignment or a text cannot be evaluated",
 }
@@ -50,6 +52,8 @@ _GUARDS: Final[Mapping[str, str]] = {
     "budget.exhausted": 'event.which == "usd"',
     "budget.extended": 'event.which == "turns"',
     "tools.settled": "event.failed > 0",
+    "model.rate_limited": "event.wait > 60000000",
+    "model.overloaded": "event.attempts > 2",
 }
 """Guards that say more than the first one that would fit; times are microseconds."""
 

@@ -294,7 +294,8 @@ class _Session:
         if not (replied or failed or some):
             return
         effect = str(getattr(event, "effect", ""))
-        name = (event.model if isinstance(event, ModelReplied) else "") or self._uses.get(effect, UNKNOWN)
+        said = event.model if isinstance(event, ModelReplied) else getattr(event, "written_by", "")
+        name = said or self._uses.get(effect, UNKNOWN)
         use = self.made.models.setdefault(self._uses.get(effect, name), ModelUse())
         use.replies += replied
         use.failed += failed

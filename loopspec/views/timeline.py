@@ -11,7 +11,7 @@ from typing import Final, assert_never
 import msgspec
 
 from loopspec.codec import decode
-from loopspec.effects import Effect
+from loopspec.effects import CallModel, Effect
 from loopspec.events import (
     ApprovalGiven,
     AttemptFailed,
@@ -28,6 +28,7 @@ from loopspec.events import (
     EffectFailed,
     EffectLost,
     GateDecided,
+    HostSurveyed,
     HostSuspended,
     HostWoke,
     Kept,
@@ -52,7 +53,18 @@ from loopspec.events import (
 from loopspec.journal.entry import Entry
 from loopspec.machine.model import Machine
 from loopspec.record import AddReply, Taken
-from loopspec.views.words import amount, cells, duration, money, pad, plural, printable, what, wrap
+from loopspec.views.words import (
+    amount,
+    cells,
+    duration,
+    left_out,
+    money,
+    pad,
+    plural,
+    printable,
+    what,
+    wrap,
+)
 
 WIDTH: Final = 100
 LEAST: Final = 20
@@ -101,7 +113,7 @@ def timeline(machine: Machine, entries: Sequence[Entry]) -> list[Line]:
                 by=printable(entry.by, DETAIL),
                 outcome=entry.outcome,
                 moves=_moves(entry.record.taken, names) or _entered(entry, names),
-                detail=printable(_Details(known, tools).of(entry.event), DETAIL),
+                detail=printable(_Details(known, tools).told(entry), DETAIL),
                 says=tuple(printable(said.text, DETAIL) for said in entry.record.said),
             )
         )
@@ -200,6 +212,12 @@ class _Details:
         self._effects = effects
         self._tools = tools
 
+    def told(self, entry: Entry) -> str:
+        """The detail of an entry: of its event, and which models are asked no more; not yet printable."""
+        going = [f"goes on from entry {e.continues}" for e in _continuing(entry)]
+        parts = (self.of(entry.event), *map(left_out, entry.record.left), *going)
+        return "; ".join(part for part in parts if part)
+
     def of(self, event: Kept) -> str:
         """The detail of one event; not yet printable."""
         match event:
@@ -226,8 +244,7 @@ class _Details:
             case HostWoke():
                 return f"was away {duration(event.gap)}" if event.gap else ""
             case TimerFired():
-                late = f"late by {duration(event.late)}, " if event.late >= 1000 else ""
-                return f"{late}{event.timer}"
+                return (f"late by {duration(event.late)}, " if event.late >= 1000 else "") + event.timer
             case EffectClaimed():
                 return self._effect(event.effect)
             case EffectLost() | EffectFailed():
@@ -259,11 +276,12 @@ class _Details:
                 return event.reason
             case BoundaryTaken():
                 return f"{event.boundary} ({event.method})" if event.method else event.boundary
+            case HostSurveyed():
+                return _host(event)
             case RollbackDone():
-                return f"to {event.boundary}, {plural(len(event.changed), 'path')} put back"
+                return _put_back(event)
             case RollbackPartial():
-                done = f"to {event.boundary}, {plural(len(event.changed), 'path')} put back"
-                return f"{done}; cannot be undone: {', '.join(event.remaining)}"
+                return f"{_put_back(event)}; cannot be undone: {', '.join(event.remaining)}"
             case _:
                 assert_never(event)
 
@@ -281,6 +299,11 @@ class _Details:
         """What the gate said about one call, and by which rule."""
         rule = f" ({decision.rule})" if decision.rule else ""
         return f"{decision.answer} {self._call(decision.call)}{rule}"
+
+
+def _continuing(entry: Entry) -> list[CallModel]:
+    """The attempts an entry starts that go on from a text that broke off."""
+    return [e for e in entry.effects if isinstance(e, CallModel) and e.continues >= 0]
 
 
 def _quoted(text: str) -> str:
@@ -301,6 +324,18 @@ def _scope(event: ApprovalGiven) -> str:
             told = ""
     lasts = f", for {duration(event.lasts)}" if event.lasts else ""
     return f"{told}{lasts}{f', with {event.args}' if event.args else ''}"
+
+
+def _put_back(event: RollbackDone | RollbackPartial) -> str:
+    """What a rollback did."""
+    return f"to {event.boundary}, {plural(len(event.changed), 'path')} put back"
+
+
+def _host(event: HostSurveyed) -> str:
+    """What the host was like."""
+    network = "a network" if event.network else "no network"
+    free = f", {event.memory // 1_000_000:,} MB free" if event.memory >= 0 else ""
+    return _why(f"{network}{free}", event.why)
 
 
 def _why(head: str, reason: str) -> str:

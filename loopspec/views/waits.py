@@ -14,6 +14,7 @@ from loopspec.effects import (
     Perform,
     RestoreBoundary,
     RunTool,
+    SurveyHost,
     TakeBoundary,
 )
 from loopspec.machine.chart import matches
@@ -73,9 +74,14 @@ def purpose(machine: Machine, snapshot: Snapshot, timer: Timer) -> str:
             return f"{delay}leave `{timer.state}`"
         case "retry":
             act = snapshot.activations.get(timer.state)
-            return f"ask the model again (attempt {act.attempt + 1 if act else '?'})"
+            who = (act.use if act else "") or "the model"
+            return f"ask {who} again (attempt {act.attempt + 1 if act else '?'})"
         case "wait":
             return f"end the wait of `{timer.state}`"
+        case "outbox":
+            return "look for the network again"
+        case "expiry":
+            return "give up what waits for the network"
         case _:
             return "end the time budget"
 
@@ -125,6 +131,8 @@ def _at_rest(machine: Machine, snapshot: Snapshot, rest: Rest, awake: int) -> st
             return f"Suspended: waits for {_news(machine, snapshot)}"
         case "input":
             return "Waits for a message"
+        case "outbox":
+            return f"Waits in the outbox for the network, to ask {rest.detail}"
         case _:
             return f"Idle in `{rest.state}`: waits for {_news(machine, snapshot)}"
 
@@ -186,7 +194,8 @@ def _answerer(effect: Effect) -> str:
     """Who has to answer an effect."""
     match effect:
         case CallModel():
-            return f"the model {effect.model} ({effect.use}), attempt {effect.attempt}"
+            profile = f", smaller profile {effect.profile}" if effect.profile else ""
+            return f"the model {effect.model} ({effect.use}), attempt {effect.attempt}{profile}"
         case DecideCalls():
             return f"the gate to decide {plural(len(effect.calls), 'call')}"
         case RunTool():
@@ -195,6 +204,8 @@ def _answerer(effect: Effect) -> str:
             return "the conversation to be made smaller"
         case TakeBoundary():
             return f"the workspace to be recorded (boundary {effect.boundary})"
+        case SurveyHost():
+            return "the host to be looked at (network, memory)"
         case RestoreBoundary():
             return f"the workspace to be put back (boundary {effect.boundary})"
         case Perform():

@@ -22,8 +22,10 @@ from loopspec.effects import (
     Perform,
     RestoreBoundary,
     RunTool,
+    SurveyHost,
     TakeBoundary,
 )
+from loopspec.record import Left
 
 ELLIPSIS: Final = "…"
 NANO: Final = 1_000_000_000
@@ -85,7 +87,8 @@ def pad(text: str, width: int) -> str:
 def wrap(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
     """A printable text in lines of at most `width` columns, indented by `first`, then by `rest`.
 
-    Breaks at spaces; a word longer than a line is broken anywhere. The indents must leave room.
+    Breaks at spaces; a word longer than a line is broken anywhere. Indents that leave no room make lines
+    too long, of a character each.
     """
     lines: list[str] = []
     line, bare = first, True
@@ -95,7 +98,7 @@ def wrap(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
             line, bare = rest, True
         if bare and not word:
             continue
-        while bare and cells(line) + cells(word) > width:
+        while bare and word and cells(line) + cells(word) > width:
             head = _fitting(word, width - cells(line))
             lines.append(line + head)
             line, word = rest, word[len(head) :]
@@ -136,6 +139,28 @@ def duration(micros: int) -> str:
 def _pair(large: int, one: str, small: int, two: str) -> str:
     """`3 min 05 s`, or `3 min` when there is nothing of the smaller unit."""
     return f"{large} {one} {small:02d} {two}" if small else f"{large} {one}"
+
+
+def left_out(left: Left) -> str:
+    """Why a model is asked no more in a call, in a few words; not yet printable."""
+    reason = left.reason or "no answer"
+    match left.why:
+        case "attempts":
+            return f"left {left.use}: {reason}, after {plural(left.attempts, 'attempt')}"
+        case "wait":
+            return f"left {left.use}: {reason}, it asks for a wait of {duration(left.wait)}"
+        case "waited":
+            return f"left {left.use}: {reason}, and the call has waited as long as it may"
+        case "breaker":
+            return f"left {left.use} out: {reason}, {left.attempts} in a row"
+        case "window":
+            return f"left {left.use} out: its window is too small"
+        case "tier":
+            return f"passed over {left.use}: {reason}"
+        case "escalated":
+            return f"left {left.use}: its reply does not hold ({reason.replace('_', ' ')})"
+        case _:
+            return f"left {left.use}: {reason}, not to be tried again"
 
 
 def due(left: int) -> str:
@@ -207,6 +232,8 @@ def what(effect: Effect) -> str:
             return f"compact the context to {effect.target:,} tokens"
         case TakeBoundary():
             return f"take boundary {effect.boundary}"
+        case SurveyHost():
+            return f"look at the host for the model {effect.model}"
         case RestoreBoundary():
             return f"restore boundary {effect.boundary}"
         case Perform():

@@ -127,7 +127,10 @@ def test_a_code_without_a_page_has_none() -> None:
     [
         (("kinds", "wiat"), "there is no kind `wiat`. did you mean `wait`?"),
         (("kinds", "zzz"), "there is no kind `zzz`. see all of them: loopspec kinds"),
-        (("events", "modl.replied"), "there is no event `modl.replied`. did you mean `model.replied`, `model.rate_limited`?"),
+        (
+            ("events", "modl.replied"),
+            "there is no event `modl.replied`. did you mean `model.replied`, `model.rate_limited`?",
+        ),
         (("events", "zzz"), "there is no event `zzz`. see all of them: loopspec events"),
         (("explain-code", "zzz"), "there is no code `ZZZ`. see all of them: loopspec explain-code"),
     ],

@@ -78,9 +78,14 @@ def history(store: Store, session: str) -> list[tuple[Entry, Snapshot]]:
 
 
 def under(snapshot: Snapshot, name: str) -> Snapshot:
-    """A snapshot without pending effects under another name."""
+    """A snapshot without pending effects under another name; a failed attempt is named by its effect."""
     assert not snapshot.pending
-    return msgspec.structs.replace(snapshot, session=name)
+    old = f"{snapshot.session}:"
+    doing = {
+        path: msgspec.structs.replace(act, after=act.after.replace(old, f"{name}:"))
+        for path, act in snapshot.activations.items()
+    }
+    return msgspec.structs.replace(snapshot, session=name, activations=doing)
 
 
 def hold(store: Store, old: str, new: str, seq: int) -> None:

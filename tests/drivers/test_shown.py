@@ -75,3 +75,9 @@ def test_streams_that_take_turns_cut_no_secret_in_two() -> None:
         TextDelta("e", "?"),
         CallDelta("e", 0, "", "me"),
     ]
+
+
+def test_the_name_of_a_tool_loses_its_secrets_too() -> None:
+    show, seen = made()
+    show(CallDelta("e", 0, SECRET, ""))
+    assert seen == [CallDelta("e", 0, "[secret:LILY_TOKEN]", "")]

@@ -182,6 +182,7 @@ def test_a_call_without_its_key_is_told_and_not_made(tmp_path: Path) -> None:
         "or run offline with --model main=scripted/FILE",
         jitter=123_456,
         usage=TokenUsage(cost=0),
+        use="openai/gpt-5-mini",
     )
     assert world.watched == []
 

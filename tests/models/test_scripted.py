@@ -66,7 +66,9 @@ def test_a_whole_entry_is_played_through_litellm(tmp_path: Path) -> None:
         usage=TokenUsage(100, 20, 0, 1),
         request=answer.request,
         tokens=estimate("Hello, you") + sum(estimate(c.args) for c in calls),
+        estimated=answer.estimated,
     )
+    assert answer.estimated > estimate("Hello")
     assert world.watched == [
         ThinkingDelta(ID, "Hm."),
         TextDelta(ID, "Hello,"),
@@ -275,7 +277,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
         ("script: 1\nwindow: -1\nturns: [{reply: x}]\n", "window must be 0 or more"),
         (
             "script: 1\nloops: true\nturns: []\n",
-            "loops is unknown here; known: script, window, loop, turns",
+            "loops is unknown here; known: script, window, loop, prefill, turns",
         ),
         ("  - reply: 1\n", "turns[0].reply must be text"),
         ("  - delay: 0.1\n", "turns[0] needs a reply, thinking, calls or a fault"),

@@ -130,12 +130,21 @@ def test_the_defaults_are_those_of_the_machine() -> None:
         name: getattr(model, name) for name in times
     }
     assert attempts == model.attempts
+    breaker = said("breaker")
+    assert literals.duration(breaker["cooldown"]) == model.cooldown
+    assert breaker["failures"] == model.breaker
     assert said("model") == {"fallbacks": [], "params": {}, "unpriced": model.unpriced}
     shares = said("context")
     assert tuple(shares.pop("pin")) == rules.pin
-    assert {name: round(value * 1_000_000) for name, value in shares.items()} == {
-        "compact_at": rules.compact_at,
-        "target": rules.target,
+    parts = ("compact_at", "target", "summary_share")
+    assert {name: round(shares.pop(name) * 1_000_000) for name in parts} == {
+        name: getattr(rules, name) for name in parts
+    }
+    assert shares == {name: getattr(rules, name) for name in shares}
+    assert set(shares) == {"failures", "mask_over", "keep_newest", "max_lines", "half_life"}
+    weights = said("weights")
+    assert {name: round(value * 1_000_000) for name, value in weights.items()} == {
+        name: getattr(rules.weights, name) for name in rules.weights.__struct_fields__
     }
     state = State("x")
     assert said("state") == {"deep": state.deep, "outcome": state.outcome}

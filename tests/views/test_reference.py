@@ -81,6 +81,15 @@ states:
 )
 
 
+def tiered(table: str, data: Any, use: str) -> dict[str, Any]:
+    """A model with tiers that holds an example of theirs."""
+    rule = {"match": "x", "call": data} if table == "tier_call" else data
+    ours = {"name": "rules", "rules": [rule]} if table in ("tier_rule", "tier_call") else data
+    tier = {"name": "cloud", "use": use} if table in ("escalation", "outbox") else ours
+    more = {"escalation": {"escalate": [data]}, "outbox": {"outbox": data}}.get(table, {})
+    return {"tiers": [tier], **more}
+
+
 def placed(what: str, data: Any) -> dict[str, Any]:
     """The base with an example in the place it says it is for."""
     tree = copy.deepcopy(BASE)
@@ -101,16 +110,23 @@ def placed(what: str, data: Any) -> dict[str, Any]:
             tree["vars"]["more"] = data
         case "table=model":
             tree["models"]["main"] = data
-        case "table=deadlines" | "table=retry":
+        case "table=deadlines" | "table=retry" | "table=breaker":
             tree["models"]["main"][what[6:]] = data
+        case "table=tier" | "table=tier_rule" | "table=tier_call" | "table=escalation" | "table=outbox":
+            tree["models"]["main"] = tiered(what[6:], data, tree["models"]["main"]["use"])
         case "table=tool":
             tree["tools"]["more"] = data
         case "table=tool_deadlines":
             tree["tools"]["shell"]["deadlines"] = data
         case "table=budgets" | "table=context" | "table=authority" | "table=guidance":
             tree[what[6:]] = data
+        case "table=weights":
+            tree["context"] = {"weights": data}
         case "table=rule":
             tree["authority"] = {"ask": [data]}
+        case "table=smaller":
+            tree["prompts"]["short"] = "Answer."
+            streaming["smaller"] = data
         case "table=transition":
             streaming["on"]["model.replied"] = data
         case "table=after":

@@ -212,7 +212,8 @@ def test_a_retry_names_its_timer() -> None:
     )
     made = explained(run)
     assert made.reason == "timer"
-    assert made.waits == "Waits for a timer: ask the model again (attempt 2) in 29 s"
+    again = "ask anthropic/claude-sonnet-4-5 again (attempt 2) in 29 s"
+    assert made.waits == f"Waits for a timer: {again}"
 
 
 def test_a_timer_that_came_due_unnoticed_is_overdue() -> None:

@@ -78,6 +78,10 @@ def test_wrapping_keeps_every_word_and_the_width(text: str, width: int) -> None:
     assert "".join(lines).replace(" ", "") == shown.replace(" ", "")
 
 
+def test_wrapping_ends_where_the_indents_leave_no_room() -> None:
+    assert wrap("one two", 1, "", "  ") == ["o", "  n", "  e", "  t", "  w", "  o"]
+
+
 def test_wrapping_breaks_at_spaces_and_indents_what_follows() -> None:
     assert wrap("one two  three fourteenlong", 12, "- ", "   ") == [
         "- one two",

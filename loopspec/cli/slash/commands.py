@@ -152,7 +152,7 @@ def _since(desk: Desk) -> list[tuple[str, str]]:
 def _models(desk: Desk) -> list[tuple[str, str]]:
     found = []
     for name, decl in desk.session.machine.models.items():
-        found += [(name, decl.use), (f"{name} {DECLARED}", "as the spec declares it")]
+        found += [(name, decl.shown), (f"{name} {DECLARED}", "as the spec declares it")]
         found += [(f"{name} {use}", "a declared fallback") for use in decl.fallbacks]
     return found
 

@@ -45,7 +45,7 @@ def _choose(desk: Desk, decl: ModelDecl, use: str) -> Reply:
         return refused(desk, err.fault[:1].upper() + err.fault[1:], err.remedy)
     tokens = f"{event.window:,} tokens" if event.window else "of unknown size"
     known = "its price is known" if event.priced else "its price is unknown"
-    text = f"{decl.name} is {event.use or decl.use} from the next call on; window {tokens}, {known}."
+    text = f"{decl.name} is {event.use or decl.shown} from the next call on; window {tokens}, {known}."
     lines = desk.wrapped(text)
     if not event.window and not event.priced:
         unsure = "No table knows this model: look whether its name is right."
@@ -71,9 +71,9 @@ def _about(desk: Desk, decl: ModelDecl) -> str:
     """A declared model in a line."""
     snapshot = desk.session.snapshot
     chosen = snapshot.models.get(decl.name)
-    text = f"{decl.name}: {chosen or decl.use}"
+    text = f"{decl.name}: {chosen or decl.shown}"
     if chosen:
-        text += f" (declared: {decl.use})"
+        text += f" (declared: {decl.shown})"
     elif decl.fallbacks:
         text += f", then {', '.join(decl.fallbacks)}"
     window = snapshot.windows.get(decl.name, 0)

@@ -12,23 +12,27 @@ from typing import Any, Final
 
 import msgspec
 
+from loopspec.cli.contexting import seen
 from loopspec.cli.slash.desk import Desk, Reply, joined, told
 from loopspec.codec import decode
-from loopspec.context import compaction
+from loopspec.context.compaction import size_of
 from loopspec.context.transcript import Item
-from loopspec.effects import CallModel, Perform
-from loopspec.errors import LoopspecError
-from loopspec.events import ApprovalGiven, ModelReplied, TokenUsage, UserCalled
+from loopspec.effects import CallModel, CompactContext, Perform
+from loopspec.errors import Damaged, LoopspecError
+from loopspec.events import ApprovalGiven, ContextCompacted, ModelReplied, TokenUsage, UserCalled
 from loopspec.journal.chain import read
 from loopspec.journal.entry import Entry
 from loopspec.snapshot import Grant
+from loopspec.tokens import scaled
+from loopspec.views.context import ContextNow
+from loopspec.views.context_text import bar, lines
 from loopspec.views.explain import explain as explained
 from loopspec.views.explain import render
 from loopspec.views.explanation import Explanation
 from loopspec.views.words import amount, duration, money, pad, plural, printable
 
 NEWEST: Final = 50
-LARGEST: Final = 8
+NEWEST_UNITS: Final = 20
 BAR: Final = 20
 _ROLES: Final = {
     "user": "your messages",
@@ -119,37 +123,30 @@ def fill(made: Explanation) -> str:
 
 
 def context(desk: Desk, given: str) -> Reply:
-    """The window's fill, by sorts of items, the largest ones, and what is pinned."""
-    made = explanation(desk)
-    items = desk.session.items
-    use = made.context
-    lines = desk.wrapped(f"window {fill(made)}")
-    if use.window:
-        lines.append(f"[{bar(use.tokens, use.window, min(40, desk.room - 2))}]")
-    sizes = {item.id: compaction.size_of(item) for item in items}
-    sorts: dict[str, list[Item]] = {}
-    for item in items:
-        sorts.setdefault(_sort(item), []).append(item)
-    parts = [(sum(sizes[i.id] for i in some), word, len(some)) for word, some in sorts.items()]
-    rest = use.tokens - sum(sizes.values())
-    if rest > 0:
-        parts.append((rest, "prompt, tools, and what estimates miss", 0))
-    total = max(1, *(size for size, _, _ in parts)) if parts else 1
-    for size, word, count in sorted(parts, key=lambda part: (-part[0], part[1])):
-        lines += _part(desk, size, total, f"{word} ({count})" if count else word)
-    pinned = _pinned(items, desk.session.machine.context.pin)
-    largest = sorted(items, key=lambda item: (-sizes[item.id], item.id))[:LARGEST]
-    if largest:
-        lines += ["", *desk.wrapped(f"the largest of {plural(len(items), 'item')} (* stays in view):")]
-    for item in largest:
-        mark = "*" if item.id in pinned else " "
-        text = " ".join((item.text or ", ".join(c.tool for c in item.calls)).split())
-        about = f"{mark} {sizes[item.id]:>7,}  {item.id} {_sort(item)}: {text}"
-        lines.append(printable(about, desk.room))
-    kept = ", ".join(desk.session.machine.context.pin) or "nothing"
-    many = plural(len(pinned), "item")
-    lines += ["", *desk.wrapped(f"pinned: {kept}; {many} would stay in view now. /compact makes room.")]
-    return joined(lines)
+    """What the model sees: the window by sorts of items, then unit by unit as in `loopspec context`."""
+    doubts: list[Damaged] = []
+    told = seen(desk.store, desk.session, desk.session.snapshot.seq, doubts.append)
+    out = lines(told, desk.room, NEWEST_UNITS)
+    parts = [*_sorts(desk, told), ""] if told.units else []
+    cut = out.index("") if "" in out else len(out)
+    out[cut + 1 : cut + 1] = parts
+    out += ["", *desk.wrapped("/compact makes room; `loopspec context ID --full` shows every unit.")]
+    for doubt in doubts:
+        out += [desk.style.warn(line) for line in desk.wrapped(str(doubt))]
+    return joined(out)
+
+
+def _sorts(desk: Desk, told: ContextNow) -> list[str]:
+    """A bar for each sort of items."""
+    sizes: dict[str, list[int]] = {}
+    for item in desk.session.items:
+        sizes.setdefault(_sort(item), []).append(scaled(size_of(item), told.scale))
+    parts = [(sum(some), f"{word} ({len(some)})") for word, some in sizes.items()]
+    if told.beside:
+        parts.append((told.beside, "prompt, tools, and what estimates miss"))
+    total = max(1, *(size for size, _ in parts)) if parts else 1
+    ordered = sorted(parts, key=lambda part: (-part[0], part[1]))
+    return [line for size, word in ordered for line in _part(desk, size, total, word)]
 
 
 def _sort(item: Item) -> str:
@@ -164,20 +161,6 @@ def _part(desk: Desk, size: int, total: int, text: str) -> list[str]:
     if desk.room < 50:
         return desk.wrapped(f"{size:,} {text}")
     return [printable(f"{bar(size, total, BAR)} {size:>9,}  {text}", desk.room)]
-
-
-def bar(part: int, whole: int, width: int) -> str:
-    """A bar of `width` columns, in characters every terminal has; something is never shown as nothing."""
-    full = min(width, part * width // whole) if whole > 0 else 0
-    full = max(full, 1 if part > 0 else 0)
-    return "#" * full + "." * (width - full)
-
-
-def _pinned(items: tuple[Item, ...], pins: tuple[str, ...]) -> set[str]:
-    """The items that a compaction must leave in view."""
-    units = compaction._units(items)
-    kept = compaction._pinned(items, units, pins)
-    return {items[n].id for unit in kept for n in units[unit].members}
 
 
 # ---------------------------------------------------------------- cost
@@ -216,12 +199,16 @@ def spending(entries: Iterable[Entry]) -> dict[str, Spent]:
                 asked[effect.id] = effect.use
             elif isinstance(effect, Perform):
                 asked[effect.id] = f"kind {effect.kind}"
+            elif isinstance(effect, CompactContext):
+                asked[effect.id] = "kind compact"
         usage = getattr(entry.event, "usage", None)
         if not isinstance(usage, TokenUsage):
             continue
         use = asked.pop(getattr(entry.event, "effect", ""), "")
         if isinstance(entry.event, ModelReplied):
             use = use or entry.event.model
+        elif isinstance(entry.event, ContextCompacted) and entry.event.written_by:
+            use = entry.event.written_by
         elif usage == TokenUsage():
             continue
         found.setdefault(use or "unknown", Spent()).add(usage)
