@@ -201,7 +201,8 @@ class Snapshot(_Part, frozen=True):
     long as the view has not been made to fit the new one.
     Of the present input (see `machine.pressing`): `presses` counts pressures, `pressed` is the smallest
     window that pressed, `overflows` counts refusals for length, `squeezed` compactions that answered.
-    `unsqueezed` counts compactions in a row that came to nothing.
+    `unsqueezed` counts compactions in a row that came to nothing. `answered` is the largest request, in
+    tokens, that each model has answered.
     `stuck` says why nothing can move (empty: it can). `spent` names the exhausted budget.
     `privacy` is the highest class that a state has brought into the conversation (empty: public).
     """
@@ -242,6 +243,7 @@ class Snapshot(_Part, frozen=True):
     squeezed: int = 0
     unsqueezed: int = 0
     formerly: dict[str, str] = {}
+    answered: dict[str, int] = {}
     spent: str = ""
     stuck: str = ""
 

@@ -60,6 +60,7 @@ class Draft:
         *("grants", "inbox", "boundaries", "marks", "chosen", "models", "compactions", "compacted"),
         *("breakers", "left", "privacy"),
         *("presses", "pressed", "overflows", "squeezed", "unsqueezed", "formerly"),
+        "answered",
         *("spent", "stuck", "fixed", "queue", "effects", "blobs", "taken", "guards", "raised", "said"),
         *("marked", "view", "moved", "offered", "_n"),
     )
@@ -101,6 +102,7 @@ class Draft:
         self.squeezed = old.squeezed
         self.unsqueezed = old.unsqueezed
         self.formerly = old.formerly
+        self.answered = old.answered
         self.spent = old.spent
         self.stuck = old.stuck
         self.fixed: dict[str, Any] = {}
@@ -260,6 +262,7 @@ class Draft:
             squeezed=self.squeezed,
             unsqueezed=self.unsqueezed,
             formerly=self.formerly,
+            answered=self.answered,
             spent=self.spent,
             stuck=self.stuck,
             **self.fixed,

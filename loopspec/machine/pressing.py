@@ -119,6 +119,8 @@ def replied(draft: Draft, event: ModelReplied) -> None:
     draft.compactions = draft.unsqueezed = 0
     draft.formerly = {}
     used, old = event.usage.input_tokens, draft.usage.scale
+    if used > draft.answered.get(event.model, 0):
+        draft.answered = {**draft.answered, event.model: used}
     if event.estimated > 0 and used > 0:
         now = _bounded(used * PPM // event.estimated)
         scale = (old * (SMOOTH - 1) + now) // SMOOTH if old else now
@@ -177,6 +179,8 @@ def overflowed(draft: Draft, event: ModelOverflowed, effect: CallModel) -> str:
     decl = draft.machine.models[effect.model]
     told, size = _number(_TOLD_WINDOW, event.detail), _number(_TOLD_SIZE, event.detail)
     window = window_of(draft, decl, effect.use)
+    if told < draft.answered.get(effect.use, 0):
+        told = 0  # it has answered a larger request than it now says it can take
     if told and (not window or told < window):
         windows = draft.fixed.get("windows", draft.old.windows)
         draft.fixed["windows"] = {**windows, effect.use: told}

@@ -14,6 +14,7 @@ from loopspec.events import (
     EffectFailed,
     ModelChosen,
     ModelOverflowed,
+    ModelReplied,
     TokenUsage,
     UserInterrupted,
     UserMessage,
@@ -304,6 +305,20 @@ def test_a_window_the_provider_names_never_widens_a_known_one() -> None:
     overflow(run, "maximum context length is 9000 tokens")
     assert run.snapshot.windows == {"main": 1_000}
     assert run.snapshot.usage.context == 1_001
+
+
+def test_a_window_smaller_than_a_request_that_was_answered_is_not_believed() -> None:
+    run = begun()
+    run.tell(UserMessage("x", tokens=300))
+    used = TokenUsage(input_tokens=400, output_tokens=10)
+    run.tell(ModelReplied(run.effect.id, "Yes.", model="sim/one", usage=used, estimated=400), "model")
+    assert run.snapshot.answered == {"sim/one": 400}
+    run.tell(UserMessage("y", tokens=20))
+    overflow(run, "maximum context length is 100 tokens")
+    assert run.snapshot.windows == {"main": 1_000}
+    compacted(run, 500, 300)
+    overflow(run, "maximum context length is 410 tokens")
+    assert run.snapshot.windows == {"main": 1_000, "sim/one": 410}
 
 
 # ---------------------------------------------------------------- smaller windows
