@@ -16,6 +16,7 @@ from loopspec.drivers.shown import Shown
 from loopspec.effects import Effect
 from loopspec.errors import NotFound
 from loopspec.events import (
+    AttemptFailed,
     ContextCompacted,
     ContextStuck,
     EffectAnswered,
@@ -26,6 +27,7 @@ from loopspec.events import (
     TokenUsage,
 )
 from loopspec.governance.redact import Redactor
+from loopspec.governance.streamed import broken_off
 from loopspec.hooks import People, Reply, Tool
 from loopspec.machine.model import Machine
 from loopspec.snapshot import Call, Snapshot
@@ -118,7 +120,8 @@ class LocalWorld:
         if effect not in self.snapshot.pending:
             return
         self._kept.add(effect)
-        self.session.store.put_partial(self.session.id, effect, data)
+        text = broken_off(self.session.redactor, data.decode("utf-8", "replace"))
+        self.session.store.put_partial(self.session.id, effect, text.encode("utf-8", "replace"))
 
     def last_partial(self, effect: str) -> bytes:
         """What an earlier process kept of this stream."""
@@ -142,7 +145,11 @@ class LocalWorld:
         return await ask(effect, model, messages, system, self, spend)
 
     def billed(self, answer: Kept) -> Kept:
-        """The answer of an effect with what asking models for it has consumed; nobody can forget it."""
+        """The answer of an effect with what asking models for it has consumed, which nobody can forget; a
+        text that broke off within what may be a secret ends before that."""
+        if isinstance(answer, AttemptFailed | EffectCancelled) and answer.partial:
+            kept = broken_off(self.session.redactor, answer.partial)
+            answer = msgspec.structs.replace(answer, partial=kept)
         used = self._consumed.pop(getattr(answer, "effect", ""), None)
         if used and isinstance(answer, _BILLED):
             return msgspec.structs.replace(answer, usage=answer.usage.plus(used))

@@ -91,3 +91,12 @@ class Streamed:
     def _near(self, tail: str) -> list[str]:
         """The forms that begin as `tail` does, as far as `KEY` characters tell."""
         return self._begin.get(tail[:KEY], [])
+
+
+def broken_off(redactor: Redactor, text: str) -> str:
+    """A text that broke off, redacted, without an end that may be the beginning of a secret.
+
+    Whatever goes on from it begins that word anew, and so shows and keeps all of it, or the mark for it.
+    """
+    stream = Streamed(redactor)
+    return stream.push(text) + stream.pause()

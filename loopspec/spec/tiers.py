@@ -176,6 +176,12 @@ def _schema(job: Job, node: Node) -> str:
     return canonical_json(made)
 
 
+SLOW: Final = frozenset({"patternProperties", "uniqueItems", "$dynamicRef"})
+"""What takes more than linear time with values a model may write, or leads who knows where."""
+MOST_REFERENCES: Final = 20
+"""Each two that lead on to two others double the time; so many cost a thousandfold at most."""
+
+
 def schema_fault(schema: Any) -> str:
     """Why a schema of replies cannot be used, to follow its name; empty if it can."""
     from jsonschema import Draft202012Validator
@@ -186,11 +192,16 @@ def schema_fault(schema: Any) -> str:
     except (SchemaError, RecursionError) as err:
         said = err.message if isinstance(err, SchemaError) else "it is nested too deeply"
         return f"is no JSON Schema: {said[:200]}"
+    references = 0
     for key, value in _keywords(schema):
-        if key == "patternProperties":
-            return "has `patternProperties`, which is not for schemas here"
-        if key == "$ref" and not str(value).startswith("#"):
-            return f"refers to {str(value)[:100]}, and nothing is fetched"
+        if key in SLOW:
+            return f"has `{key}`, which is not for schemas here"
+        if key == "$ref":
+            references += 1
+            if not str(value).startswith("#"):
+                return f"refers to {str(value)[:100]}, and nothing is fetched"
+            if references > MOST_REFERENCES:
+                return f"has more than {MOST_REFERENCES} references"
         if key == "pattern" and isinstance(value, str):
             try:
                 patterns.read(value)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopspec.governance.redact import Redactor
-from loopspec.governance.streamed import Streamed
+from loopspec.governance.streamed import Streamed, broken_off
 
 SECRET = "tiger-lily-9041"
 ENV = {"LILY_TOKEN": SECRET, "INNER_SECRET": "lily-9041", "REPEAT_TOKEN": "abababababab"}
@@ -59,3 +59,12 @@ def test_a_secret_that_repeats_itself_for_ever_does_not_fill_the_memory() -> Non
     stream = Streamed(REDACTOR)
     out = "".join(stream.push("ab" * 500) for _ in range(200)) + stream.rest()
     assert "[secret:REPEAT_TOKEN]" in out and len(out) < 2000
+
+
+@given(st.text(alphabet="tiger-lily-9041 x", max_size=40), st.integers(4, len(SECRET) - 1))
+def test_a_text_that_broke_off_inside_a_secret_ends_before_it(before: str, size: int) -> None:
+    redactor = Redactor.from_environment({"LILY_TOKEN": SECRET})
+    kept = broken_off(redactor, f"{before}. {SECRET[:size]}")
+    assert SECRET[:4] not in kept.rpartition(". ")[2]
+    assert broken_off(redactor, f"{before}. {SECRET} ok") == redactor.text(f"{before}. {SECRET} ok")
+
