@@ -35,6 +35,8 @@ _KNOWN: Final = frozenset(
         "provider_specific_fields",
     }
 )
+MOST_PIECES: Final = 2_000
+"""Pieces of a call that takes turns with others, up to which each one has all before it looked at."""
 _FINISH: Final[Mapping[str, str]] = {
     "end_turn": "stop",
     "eos": "stop",
@@ -172,8 +174,8 @@ def _begins(given: Mapping[str, Any]) -> bool:
 
 
 def _complete(args: list[str]) -> bool:
-    """Whether the arguments that came are a whole JSON object."""
-    if not args or not args[-1].rstrip().endswith("}"):
+    """Whether the arguments that came are a whole JSON object; of very many pieces nobody asks."""
+    if not args or len(args) > MOST_PIECES or not args[-1].rstrip().endswith("}"):
         return False
     try:
         return isinstance(json.loads("".join(args)), dict)
