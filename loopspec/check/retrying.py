@@ -43,6 +43,8 @@ def _breaker(found: Diagnostics, draft: Draft, made: ModelDecl, model: Node) -> 
     if not made.breaker:
         _dead(found, given.value.entry("cooldown"), "`failures: 0` switches the breaker off")
         return
+    if len(made.tiers) > 1:
+        return
     others = (m for m in draft.machine.models.values() if m is not made)
     shared = {use for other in others if other.fallbacks for use in (other.use, *other.fallbacks)}
     if not made.fallbacks and made.use not in shared:

@@ -206,7 +206,7 @@ def _why_left(
     why, until = "", 0
     if not event.retryable and not anew:
         why = "final"
-    elif tried >= tiering.attempts_of(decl):
+    elif tried >= tiering.attempts_of(decl, last=not set(rungs_of(draft, decl)) - {*act.gone, use}):
         why = "attempts"
     elif event.retry_after > decl.longest:
         why = "wait"

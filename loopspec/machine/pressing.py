@@ -73,8 +73,14 @@ def window_of(draft: Draft, decl: ModelDecl, use: str = "") -> int:
 
 
 def window_known(machine: Machine, snapshot: Snapshot, decl: ModelDecl) -> int:
-    """The window in tokens of the model behind `decl` as a snapshot has it, 0 if nobody knows."""
-    return _window(machine, snapshot.windows, decl, snapshot.models.get(decl.name) or decl.use)
+    """The window in tokens of the model behind `decl` as a snapshot has it, 0 if nobody knows.
+
+    Of tiers it is that of the first one whose window is known.
+    """
+    chosen = snapshot.models.get(decl.name)
+    uses = [tier.use for tier in decl.tiers] if decl.tiers and not chosen else [chosen or decl.use]
+    found = (_window(machine, snapshot.windows, decl, use) for use in uses)
+    return next((window for window in found if window), 0)
 
 
 def _window(machine: Machine, windows: Mapping[str, int], decl: ModelDecl, use: str) -> int:

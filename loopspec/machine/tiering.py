@@ -116,9 +116,10 @@ def tier_of(decl: ModelDecl, use: str) -> Tier | None:
     return next((tier for tier in decl.tiers if tier.use == use), None)
 
 
-def attempts_of(decl: ModelDecl) -> int:
-    """How many attempts each model of a declaration has."""
-    return min(decl.attempts, decl.failures) if decl.tiers and decl.failures else decl.attempts
+def attempts_of(decl: ModelDecl, *, last: bool) -> int:
+    """How many attempts a model of a declaration has; after the `last` there is nothing to escalate to."""
+    cut = bool(decl.tiers and decl.failures) and not last
+    return min(decl.attempts, decl.failures) if cut else decl.attempts
 
 
 def entered(draft: Draft, state: State) -> None:

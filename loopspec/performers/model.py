@@ -284,7 +284,7 @@ class _Attempt:
     def _faults(self, text: str, calls: list[ProposedCall]) -> tuple[str, ...]:
         """What another tier may be asked for."""
         tools = self._request.tools if self._request else []
-        return faults_of(
+        found = faults_of(
             self._world.machine.models[self._effect.model],
             text=text,
             calls=calls,
@@ -293,6 +293,9 @@ class _Attempt:
             offered={str(tool["function"]["name"]) for tool in tools},
             confidence=self._got.certainty.ppm,
         )
+        if self._effect.use.startswith(RULES):  # the words of the spec's author need fit no schema
+            found = tuple(fault for fault in found if fault != "schema")
+        return found
 
     def _from_cache(self, known: CachedReply) -> ModelReplied:
         """The answer a cached reply gives: at once, and for nothing."""

@@ -60,7 +60,7 @@ class ModelServer:
         self,
         *replies: Reply | str,
         faults: Faults | None = None,
-        always: Sequence[Fault] = (),
+        always: Fault | Sequence[Fault] = (),
         match: Match | None = None,
     ) -> None:
         """A text is a reply of that text. Without replies there is one that says `Hello.`. `match` picks
@@ -68,7 +68,7 @@ class ModelServer:
         given = [Say(reply) if isinstance(reply, str) else reply for reply in replies]
         self._replies = Replies(given or [Say("Hello.")], match)
         self._faults: Faults = faults if faults is not None else {}
-        self._always = tuple(always)
+        self._always = tuple(always) if isinstance(always, Sequence) else (always,)
         self._server: asyncio.Server | None = None
         self._going: set[asyncio.Task[None]] = set()
         self._thread: threading.Thread | None = None
@@ -180,6 +180,8 @@ class ModelServer:
                 await self._answer(client, asked)
         except (ConnectionError, asyncio.CancelledError):
             pass  # the client has gone, or the server ends: nobody is there to be told
+        except Exception as err:  # a reply that cannot be written: the fault of the test that ordered it
+            self.wrong.append(f"{type(err).__name__}: {err}")
         finally:
             self._going.discard(task)
             with contextlib.suppress(asyncio.CancelledError):

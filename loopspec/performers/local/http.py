@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 10.0
 """The longest wait for a connection; a server that is up accepts one in milliseconds."""
+_HINT: Final = " (LOOPSPEC_LOCAL_BASE names another address)"
 HEAD_BYTES: Final = 64 * 1024
 """The most a response's head may take."""
 PIECE_BYTES: Final = 64 * 1024
@@ -54,9 +55,9 @@ class Exchange:
                     self._address.host, self._address.port, ssl=_tls(self._address)
                 )
         except TimeoutError:
-            raise ConnectionError(f"no connection to {self._address} in {CONNECT_SECONDS:g} s") from None
+            raise ConnectionError(f"no connection to {self._address} in {CONNECT_SECONDS:g} s{_HINT}") from None
         except OSError as error:
-            raise ConnectionError(f"no connection to {self._address}: {error}") from None
+            raise ConnectionError(f"no connection to {self._address}: {error}{_HINT}") from None
         lines = {
             "host": self._address.authority,
             "user-agent": "loopspec",
