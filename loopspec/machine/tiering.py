@@ -117,7 +117,7 @@ def tier_of(decl: ModelDecl, use: str) -> Tier | None:
 
 
 def attempts_of(decl: ModelDecl, *, last: bool) -> int:
-    """How many attempts a model of a declaration has; after the `last` there is nothing to escalate to."""
+    """How many attempts a model has; after the `last` one there is nothing to escalate to."""
     cut = bool(decl.tiers and decl.failures) and not last
     return min(decl.attempts, decl.failures) if cut else decl.attempts
 

@@ -55,7 +55,8 @@ class Exchange:
                     self._address.host, self._address.port, ssl=_tls(self._address)
                 )
         except TimeoutError:
-            raise ConnectionError(f"no connection to {self._address} in {CONNECT_SECONDS:g} s{_HINT}") from None
+            late = f"no connection to {self._address} in {CONNECT_SECONDS:g} s{_HINT}"
+            raise ConnectionError(late) from None
         except OSError as error:
             raise ConnectionError(f"no connection to {self._address}: {error}{_HINT}") from None
         lines = {
