@@ -130,7 +130,9 @@ def make_job(spec: str, options: dict[str, Any], scratch: Path) -> Any:
     machine = launch.anchored(launch.with_models(machine, models), launch.find(spec).parent)
     if workdir is not None:
         machine = guided(machine, workdir, redactor().text)
-    machine = _rehearsed(machine, registry, scratch)
+    real, machine = machine, _rehearsed(machine, registry, scratch)
+    if machine is not real and workdir is None:
+        workdir = _stage(scratch / "stage")
     given = launch.parse_inputs(machine, inputs)
     windows = launch.preflight(machine)
     if any(providers.find(model.use) is None for model in launch.used_models(machine)):
@@ -158,6 +160,16 @@ def _demo(
     if not any(item.startswith("task=") for item in inputs):
         inputs = (*inputs, f"task={TASK}")
     return (*models, "main=scripted/demo:repair"), prepare(scratch / "repository"), inputs
+
+
+def _stage(folder: Path) -> Path:
+    """A work directory for a rehearsal: its file is there, so that writing it again after a kill reads as
+    writing it once does."""
+    from loopspec.drill.rehearsal import FILE
+
+    folder.mkdir()
+    (folder / FILE).write_text("before\n", encoding="utf-8")
+    return folder
 
 
 def _rehearsed(machine: Any, registry: Any, scratch: Path) -> Any:

@@ -25,7 +25,10 @@ from loopspec.spec.helpwords import sample
 
 OWN: Final = ("empty", "chat")
 """Specs that are composed here; a shipped loop of that name comes first, unless tools are named."""
-_MAIN: Final = r"^(  main:\n    use: |  main:\n    tiers:\n(?:      .*\n)*?        use: )\S+"
+_MAIN: Final = (
+    r"^(  main:\n(?:    (?!use: |tiers:).*\n)*"
+    r"(?:    use: |    tiers:\n(?:      .*\n)*?        use: ))\S+"
+)
 """What the model `main` uses in a shipped loop; of tiers the first that is a model and no rules."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _PLUGIN: Final[Mapping[str, str]] = {

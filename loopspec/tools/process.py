@@ -113,17 +113,25 @@ async def run(
     mark = f"{call}:{uuid.uuid4().hex}"
     ours, theirs = os.pipe()
     pipe = _Pipe(ours, emit)
+    begun: list[asyncio.subprocess.Process] = []
+
+    async def start() -> asyncio.subprocess.Process:
+        begun.append(await _start(argv, workdir, {**env, tree.MARK: mark}, theirs, stdin))
+        return begun[0]
+
     try:
         try:
-            child = await settled(_start(argv, workdir, {**env, tree.MARK: mark}, theirs, stdin))
+            child = await settled(start())
         finally:
             os.close(theirs)
     except OSError as error:
         pipe.close()
         raise ToolFailed(f"{argv[0]} cannot be started: {error.strerror}") from error
     except asyncio.CancelledError:
-        # The start itself ran to its end; whatever it started carries the mark.
-        await settled(asyncio.to_thread(tree.end, None, mark))
+        # The start itself ran to its end. Its child is ended by its number: for an instant after it has
+        # begun, its environment reads as empty, and so its mark could be missed.
+        if begun:
+            await settled(_end(begun[0], tree.root_of(begun[0].pid), pipe, mark))
         pipe.close()
         raise
     root = tree.root_of(child.pid)

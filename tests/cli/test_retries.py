@@ -118,21 +118,26 @@ def test_another_model_takes_over_and_the_journal_says_why(place: Place) -> None
     assert "overloaded, after 2 attempts" in " ".join(shown.split()), shown
 
 
+def _kept(place: Place) -> bool:
+    """Whether the store holds some open text."""
+    store = SqliteStore(place.store, readonly=True)
+    try:
+        return any(store.partials(row.session) for row in store.sessions())
+    finally:
+        store.close()
+
+
 def until_kept(place: Place, running: "subprocess.Popen[str]") -> None:
     """Wait until some of the open text is kept beside the journal."""
     late = time.monotonic() + 60
     while time.monotonic() < late:
         assert running.poll() is None, "it ended early"
-        if not (place.store / FILE).exists():
-            continue
-        store = SqliteStore(place.store, readonly=True)
         try:
-            if any(store.partials(row.session) for row in store.sessions()):
+            if (place.store / FILE).exists() and _kept(place):
                 return
         except StoreError:
-            continue  # it is being made
-        finally:
-            store.close()
+            pass  # it is being made
+        time.sleep(0.02)
     raise AssertionError("nothing is kept")
 
 
