@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from doubles import Item
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loopspec_review.question import FORM, INSTRUCTIONS, LAST, LEFT_OUT, question
@@ -82,6 +82,12 @@ def test_an_answer_that_knows_the_mark_of_another_question_does_not_meet_it_agai
         mark = made.mark
 
 
+@example(
+    texts=["", "", "", "", "00000", "00000000000000"],
+    roles=["user", "result", "result", "note", "summary", "summary"],
+    about="conversation",
+    most=278,
+)
 @given(
     texts=st.lists(st.text(max_size=200), max_size=6),
     roles=st.lists(st.sampled_from(["user", "assistant", "result", "note", "summary"]), max_size=6),

@@ -77,7 +77,11 @@ def _went(items: Sequence[Any], most: int, mark: str) -> str:
     text = "\n\n".join(part for item in items if (part := _told(item, mark)))
     if len(text) <= most:
         return text
-    return f"{LEFT_OUT}\n{text[len(text) - most :]}"
+    kept = text[len(text) - most :]
+    first, _, rest = kept.partition("\n")
+    if mark in first and not first.startswith(f"[{mark} "):
+        kept = rest  # a heading that was torn would be a mark where none belongs
+    return f"{LEFT_OUT}\n{kept}"
 
 
 def _told(item: Any, mark: str) -> str:
